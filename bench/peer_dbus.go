@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
+	"github.com/switchboard-ipc/switchboard/bench/rows"
+)
+
+// bus is a dbus-broker that runs, with a service that has the name busName.
+type bus struct {
+	program string // the C client
+	address string
+}
+
+// startBus starts dbus-broker for a group, or says why it cannot be had.
+func (p *peers) startBus(ctx context.Context, e *rows.Env) (*bus, error) {
+	for _, program := range []string{"dbus-broker", "dbus-broker-launch", "dbus-daemon", "systemd-socket-activate"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, fmt.Errorf("no %s: install the Debian packages dbus-broker, dbus and systemd", program)
+		}
+	}
+	program, err := p.compile(ctx, "lookup_dbus", "-lsystemd")
+	if err != nil {
+		return nil, fmt.Errorf("%w (Debian package libsystemd-dev)", err)
+	}
+	_, err = e.Start(ctx, []string{p.self, busArgument, e.Folder}, proc.Options{Setup: isolate})
+	if err != nil {
+		return nil, err
+	}
+	b := &bus{program: program, address: "unix:path=" + busSocket(e.Folder)}
+	_, err = e.Start(ctx, []string{program, b.address, "serve", busName}, proc.Options{EndsByTERM: true})
+	return b, err
+}
+
+// busSocket is where dbus-broker listens.
+func busSocket(folder string) string { return filepath.Join(folder, "bus") }
+
+// busConfig is the configuration of a bus that lets everybody do everything,
+// with no files besides, so that no rule of this machine costs it time.
+func busConfig(socket string) string {
+	return `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path=` + socket + `</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+`
+}

@@ -1,0 +1,94 @@
+package rows
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
+)
+
+// Env is where a group measures: a folder of its own, and the processes in it.
+// Its methods are for one goroutine.
+type Env struct {
+	Folder string // temporary; removed after the group
+
+	options Options
+	started []*proc.Process
+	brokers int
+}
+
+// Broker is a broker that runs as a process of its own.
+type Broker struct {
+	*proc.Process
+	Folder string // its runtime folder
+}
+
+// Quick says that time matters more than exactness.
+func (e *Env) Quick() bool { return e.options.Quick }
+
+// Rounds are how often everything is measured.
+func (e *Env) Rounds() int {
+	if e.Quick() {
+		return 3
+	}
+	return 7
+}
+
+// Slice is how long one measurement of one round lasts.
+func (e *Env) Slice() time.Duration {
+	if e.Quick() {
+		return 150 * time.Millisecond
+	}
+	return 500 * time.Millisecond
+}
+
+// StartBroker starts a broker with a runtime folder of its own and waits until it is ready.
+func (e *Env) StartBroker(ctx context.Context) (*Broker, error) {
+	e.brokers++
+	folder := filepath.Join(e.Folder, "r"+strconv.Itoa(e.brokers))
+	p, err := e.Start(ctx, []string{e.options.Binary, "serve", "--runtime-dir", folder}, proc.Options{EndsByTERM: true})
+	if err != nil {
+		return nil, fmt.Errorf("cannot start a broker: %w", err)
+	}
+	return &Broker{Process: p, Folder: folder}, nil
+}
+
+// StartRole starts the running program again in a role of this package, and
+// waits until it is ready.
+func (e *Env) StartRole(ctx context.Context, args ...string) (*proc.Process, error) {
+	argv := append(append([]string{}, e.options.Self...), args...)
+	return e.Start(ctx, argv, proc.Options{})
+}
+
+// Start starts any program, which is ended after the group, and waits for its first line.
+func (e *Env) Start(ctx context.Context, argv []string, o proc.Options) (*proc.Process, error) {
+	p, _, err := proc.Start(ctx, argv, o)
+	if err != nil {
+		return nil, err
+	}
+	e.started = append(e.started, p)
+	return p, nil
+}
+
+// stop ends all that was started, the last first.
+func (e *Env) stop() {
+	for i := len(e.started) - 1; i >= 0; i-- {
+		e.started[i].Stop()
+	}
+	e.started = nil
+}
+
+// pause waits, or returns the reason why there is no time left.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,292 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// Broker is one broker of one runtime folder. Make it with New, run it with Serve, once.
+type Broker struct {
+	config   Config
+	log      *slog.Logger
+	folder   *folder
+	instance [16]byte
+	uid      int
+	overflow int // the uid that stands for users who are not mapped here
+	started  time.Time
+	maxFD    int // descriptors beyond this one are the reserve
+	poller   *sys.Poller
+	index    *index
+	packets  sync.Pool // *sys.Buffer
+
+	// mu guards the directory and the table. Its holder applies one event and carries out its actions; nothing that
+	// can block happens under it.
+	mu         sync.Mutex
+	directory  *directory.Directory
+	table      *table
+	undone     []directory.Event // what carrying out actions brought about, to be applied after them
+	wakeAt     int64             // when the loop will look at deadlines by itself
+	retry      []directory.ID    // sessions to which a hand-over failed for want of descriptors
+	retryAt    int64
+	busyAt     int64  // when a lease was last held
+	ending     string // why no newcomer is accepted, or ""
+	drainUntil int64  // at the end: how long callers may still wait
+	stop       bool   // the loop ends
+
+	sessions              sync.WaitGroup // their goroutines
+	handedNow, handedLive int            // connections taken since they were compared with the kernel's list; those it had then
+	comparing             atomic.Bool
+	tasks                 sync.WaitGroup
+
+	// Loop's own.
+	reading map[directory.ID]*caller // callers whose line is not complete
+	slow    []*caller                // the same and some that are no more, the oldest first
+	paused  int64                    // when accepting goes on after a lack of descriptors; 0: it is not paused
+
+	handedOver, refused atomic.Uint64
+}
+
+// New takes the runtime folder and its lock, and binds the sockets that config does not bring. Errors: *RunningError if another
+// broker has the folder, *FolderError if the folder cannot be trusted, errors.ErrUnsupported outside Linux.
+func New(config Config) (*Broker, error) {
+	if config.RuntimeDir == "" {
+		config.RuntimeDir = switchboard.RuntimeDir()
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.Version == "" {
+		config.Version = moduleVersion()
+	}
+	limit, err := sys.DescriptorLimit()
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		config: config, log: config.Logger, uid: os.Geteuid(), overflow: overflowUID(), started: time.Now(), maxFD: limit - reserve,
+		index: newIndex(), table: newTable(), directory: directory.New(config.Limits.directory()),
+		reading: make(map[directory.ID]*caller),
+		packets: sync.Pool{New: func() any { return newPacket() }},
+	}
+	rand.Read(b.instance[:])
+	if b.folder, err = openFolder(config.RuntimeDir); err != nil {
+		return nil, err
+	}
+	if err := b.open(); err != nil {
+		b.closeDescriptors()
+		return nil, err
+	}
+	return b, nil
+}
+
+// open makes everything that the loop watches. broker.sock comes last: who can connect to it finds the rest.
+func (b *Broker) open() (err error) {
+	if b.poller, err = sys.NewPoller(); err != nil {
+		return err
+	}
+	if err := b.folder.cleanServices(); err != nil {
+		return err
+	}
+	watch, err := sys.WatchFolder(b.folder.path)
+	if err != nil {
+		return err
+	}
+	if err := b.watch(&descriptor{id: b.table.id(), kind: folderWatch, fd: watch}); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		kind  kind
+		name  string
+		typ   sys.SocketType
+		given func(*Listeners) *os.File
+	}{
+		{sessionListener, sessionSocket, sys.Seqpacket, func(l *Listeners) *os.File { return l.Session }},
+		{brokerListener, brokerSocket, sys.Stream, func(l *Listeners) *os.File { return l.Broker }},
+	} {
+		var fd *sys.FD
+		if b.config.Listeners == nil {
+			fd, err = b.folder.listen(l.name, l.typ)
+		} else {
+			fd, err = adopt(l.given(b.config.Listeners))
+		}
+		if err != nil {
+			return err
+		}
+		if err := b.watch(&descriptor{id: b.table.id(), kind: l.kind, fd: fd}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt takes over a listening socket that somebody else bound, and listens on it anew, so that callers see
+// this process as their peer.
+func adopt(f *os.File) (*sys.FD, error) {
+	if f == nil {
+		return nil, errors.New("of the sockets session.sock and broker.sock only one was given: both must be")
+	}
+	defer f.Close()
+	fd, err := sys.Dup(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(sys.SetNonblock(fd.Int(), true), sys.Relisten(fd.Int(), backlog)); err != nil {
+		fd.Close()
+		return nil, fmt.Errorf("cannot use the listening socket %s: %w", f.Name(), err)
+	}
+	return fd, nil
+}
+
+// watch puts a descriptor into the table and the loop.
+func (b *Broker) watch(d *descriptor) error {
+	if err := b.poller.Add(d.fd.Int(), sys.Readable, uint64(d.id)); err != nil {
+		d.fd.Close()
+		return err
+	}
+	b.table.put(d)
+	return nil
+}
+
+// Serve serves until ctx ends, a client asks for shutdown, the broker was idle for Config.IdleExit, or its folder
+// was replaced. It ends politely: no socket stays, callers that had connected are served, sessions are told BYE.
+func (b *Broker) Serve(ctx context.Context) error {
+	defer b.closeDescriptors()
+	defer context.AfterFunc(ctx, func() { b.end("the broker was told to end") })()
+	if b.config.Ready != nil {
+		b.config.Ready()
+	}
+	b.busyAt = b.now()
+	err := b.loop()
+	b.sessions.Wait()
+	b.tasks.Wait()
+	return err
+}
+
+// end begins the end: the loop stops accepting, and drains. The first reason stands.
+func (b *Broker) end(reason string) {
+	b.mu.Lock()
+	if b.ending == "" {
+		b.ending = reason
+	}
+	b.mu.Unlock()
+	b.poller.Wake()
+}
+
+// now is the broker's clock: nanoseconds since it was made.
+func (b *Broker) now() int64 { return int64(time.Since(b.started)) }
+
+// RuntimeDir returns the folder that the broker serves.
+func (b *Broker) RuntimeDir() string { return b.folder.path }
+
+// SetLimits changes the limits from now on; what is held already stays.
+func (b *Broker) SetLimits(l Limits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.directory.SetLimits(l.directory())
+}
+
+// SetIdleExit changes after how long without a lease the broker ends; 0: never.
+func (b *Broker) SetIdleExit(d time.Duration) {
+	b.mu.Lock()
+	b.config.IdleExit = d
+	b.mu.Unlock()
+	b.poller.Wake()
+}
+
+// closeDescriptors closes whatever is left, the folder's lock last.
+func (b *Broker) closeDescriptors() {
+	b.mu.Lock()
+	for id := range b.table.entries {
+		b.drop(id)
+	}
+	b.mu.Unlock()
+	if b.poller != nil {
+		b.poller.Close()
+	}
+	b.folder.close()
+}
+
+// drop takes a descriptor out of the loop and the table and closes it. Sessions close their own.
+func (b *Broker) drop(id directory.ID) {
+	d := b.table.take(id)
+	if d == nil || d.kind == sessionConn {
+		return
+	}
+	if d.kind != serviceSocket {
+		_ = b.poller.Remove(d.fd.Int()) // not all are in it
+	}
+	if d.path != "" {
+		b.folder.unlink(filepath.Join(serviceFolder, d.path))
+	}
+	d.fd.Close()
+}
+
+func moduleVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append(info.Deps, &info.Main) {
+			if m.Path == "github.com/switchboard-ipc/switchboard" && m.Version != "" {
+				return m.Version
+			}
+		}
+	}
+	return "(devel)"
+}
+
+// overflowUID is what the kernel shows for a user that has no number here.
+func overflowUID() int {
+	uid := 65534
+	if f, err := os.Open("/proc/sys/kernel/overflowuid"); err == nil {
+		defer f.Close()
+		fmt.Fscan(io.LimitReader(f, 16), &uid)
+	}
+	return uid
+}
+
+// admit says why a peer may not use this broker, or nothing.
+func (b *Broker) admit(p sys.Cred) directory.Refusal {
+	switch {
+	case p.PID == 0:
+		return directory.Refusal{Reason: directory.Denied, Text: "your process has no id in the broker's pid namespace: connect from inside it"}
+	case p.UID == b.overflow && b.uid != b.overflow:
+		return directory.Refusal{Reason: directory.Denied, Text: "your user is not mapped into the broker's user namespace"}
+	case p.UID != b.uid && p.UID != 0:
+		return directory.Refusal{Reason: directory.Denied, Text: fmt.Sprintf("this broker serves user %d and root, and you are user %d", b.uid, p.UID)}
+	}
+	return directory.Refusal{}
+}
+
+// code translates a refusal for the session protocol and the text form.
+func code(r directory.Reason) session.Code {
+	switch r {
+	case directory.OK:
+		return session.OK
+	case directory.Malformed:
+		return session.Usage
+	case directory.Unknown, directory.WrongKind, directory.Mismatch:
+		return session.Unavailable
+	case directory.Denied:
+		return session.NotAllowed
+	}
+	return session.TryAgain
+}
+
+// isHangUp reports whether an error means that the other side is gone.
+func isHangUp(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+}

@@ -1,0 +1,246 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/dial"
+)
+
+// caller is a connection to broker.sock: one request, one verdict. Until it is handed over or refused its descriptor is in
+// the table.
+type caller struct {
+	id        directory.ID
+	fd        *sys.FD
+	namespace directory.ID
+	peer      sys.Cred
+	line      []byte // of an incomplete request, what came so far
+	deadline  int64  // for the rest of it
+	polled    bool   // the loop watches it
+}
+
+// acceptCaller takes one connection from broker.sock; false if there is none.
+func (b *Broker) acceptCaller(listener int) bool {
+	fd, ok := b.accept(listener)
+	if ok {
+		b.newCaller(fd, directory.Root)
+	}
+	return ok
+}
+
+// newCaller begins with a connection that was accepted, or came through a door.
+func (b *Broker) newCaller(fd *sys.FD, ns directory.ID) {
+	c := &caller{id: b.table.id(), fd: fd, namespace: ns}
+	var err error
+	if c.peer, err = sys.PeerCred(fd.Int()); err != nil {
+		fd.Close()
+		return
+	}
+	if r := b.admit(c.peer); r.Reason != directory.OK {
+		b.refuseCaller(c, r)
+		return
+	}
+	if fd.Int() >= b.maxFD {
+		b.refuseCaller(c, directory.Refusal{Reason: directory.LimitHit, Text: "the broker has few descriptors left: try again later"})
+		return
+	}
+	b.readLine(c)
+}
+
+// readLine reads a request, exactly to its newline: what is behind it belongs to the service.
+func (b *Broker) readLine(c *caller) {
+	var room [dial.MaxRequest]byte
+	n, err := sys.Peek(c.fd.Int(), room[:dial.MaxRequest-len(c.line)])
+	if err != nil {
+		if isAgain(err) {
+			b.waitForLine(c)
+			return
+		}
+		b.forgetCaller(c)
+		return
+	}
+	if n == 0 {
+		b.forgetCaller(c)
+		return
+	}
+	line := append(c.line, room[:n]...)
+	end, whole := dial.Complete(line)
+	switch {
+	case line[0] == 1: // a frame of another protocol
+		discard(c)
+		b.forgetCaller(c)
+		return
+	case !dial.Begins(line):
+		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: "a request begins with DIAL: send DIAL name and a newline"})
+		return
+	case !whole && len(line) >= dial.MaxRequest:
+		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: fmt.Sprintf("the request is longer than %d bytes", dial.MaxRequest)})
+		return
+	case !whole:
+		end = len(line)
+	}
+	// What is consumed is what was peeked, or a level-triggered loop would spin on the rest of a half line.
+	if !b.consume(c, end-len(c.line)) {
+		return
+	}
+	if !whole {
+		c.line = line
+		b.waitForLine(c)
+		return
+	}
+	b.call(c, line[:end])
+}
+
+// consume takes n bytes that were peeked. Descriptors that come with them are refused: they are meant for nobody.
+func (b *Broker) consume(c *caller, n int) bool {
+	p := b.packet()
+	defer b.putPacket(p)
+	for n > 0 {
+		got, err := p.RecvN(c.fd.Int(), n)
+		if err != nil || got == 0 {
+			b.forgetCaller(c)
+			return false
+		}
+		if len(p.FDs) > 0 || p.ControlTruncated {
+			p.Close()
+			b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: "descriptors came with the request: send them to the service, after its OK"})
+			return false
+		}
+		n -= got
+	}
+	return true
+}
+
+// waitForLine has the loop wait for the rest of a request.
+func (b *Broker) waitForLine(c *caller) {
+	if c.polled {
+		return
+	}
+	b.mu.Lock()
+	err := b.poll(c, sys.Readable)
+	if err == nil {
+		b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})
+	}
+	b.mu.Unlock()
+	if err != nil {
+		b.log.Error("cannot watch a caller", "err", err)
+		b.forgetCaller(c)
+		return
+	}
+	c.deadline = b.now() + int64(requestDeadline)
+	b.reading[c.id] = c
+	b.slow = append(b.slow, c)
+}
+
+// slowest returns the caller whose request is due first, or nil.
+func (b *Broker) slowest() *caller {
+	for len(b.slow) > 0 {
+		if c := b.slow[0]; b.reading[c.id] != nil {
+			return c
+		}
+		b.slow = b.slow[1:]
+	}
+	b.slow = nil
+	return nil
+}
+
+// poll puts a caller into the loop, or changes what it is watched for. The lock is held: nobody else may close or pass on
+// the descriptor meanwhile.
+func (b *Broker) poll(c *caller, events uint32) error {
+	if c.polled {
+		return b.poller.Modify(c.fd.Int(), events, uint64(c.id))
+	}
+	err := b.poller.Add(c.fd.Int(), events, uint64(c.id))
+	c.polled = err == nil
+	return err
+}
+
+// unpoll takes a caller out of the loop. It comes before a close and before a hand-over: the
+// registration is the open file's, and others will hold it.
+func (b *Broker) unpoll(c *caller) {
+	if c.polled {
+		_ = b.poller.Remove(c.fd.Int())
+		c.polled = false
+	}
+}
+
+// call asks the directory for what the line names.
+func (b *Broker) call(c *caller, line []byte) {
+	delete(b.reading, c.id)
+	c.line = nil
+	req, err := dial.ParseRequest(line)
+	if err != nil {
+		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: err.Error()})
+		return
+	}
+	b.mu.Lock()
+	b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})
+	b.applyLocked(directory.Call{
+		Connection: c.id, Namespace: c.namespace, Name: req.Name, Version: req.Version, Scope: req.Scope,
+		Caller: directory.Peer{PID: c.peer.PID, UID: c.peer.UID}, Now: b.now(),
+	})
+	// One that waits is watched for a hang-up only: a half-close is legal, and early bytes keep it readable.
+	if b.directory.Waits(c.id) {
+		if err := b.poll(c, 0); err != nil {
+			b.log.Error("cannot watch a caller", "err", err)
+		}
+	}
+	b.mu.Unlock()
+}
+
+// refuseCaller answers a caller that the directory never knew.
+func (b *Broker) refuseCaller(c *caller, r directory.Refusal) {
+	b.refuse(c, r, false)
+	b.forgetCaller(c)
+}
+
+// refuse writes ERR. Untaken: somebody else may still hold the connection, and must not write another verdict.
+func (b *Broker) refuse(c *caller, r directory.Refusal, untaken bool) {
+	b.refused.Add(1)
+	level := slog.LevelDebug // unknown names are everyday
+	if r.Reason == directory.Denied {
+		level = slog.LevelInfo
+	}
+	b.log.Log(context.Background(), level, "caller refused", "pid", c.peer.PID, "uid", c.peer.UID, "code", uint32(code(r.Reason)), "reason", r.Text)
+	b.verdict(c, dial.Verdict{Code: code(r.Reason), Text: r.Text})
+	if untaken {
+		_ = sys.Shutdown(c.fd.Int())
+	}
+}
+
+// verdict writes the broker's last word on a connection, which is then closed by the caller of this function.
+func (b *Broker) verdict(c *caller, v dial.Verdict) {
+	var room [256]byte
+	if _, err := sys.Send(c.fd.Int(), v.Append(room[:0])); err != nil && !isHangUp(err) {
+		b.log.Debug("cannot send a verdict", "err", err)
+	}
+	discard(c)
+}
+
+// discard reads what a caller sent early: it would turn our close into a reset, which may overtake a verdict.
+func discard(c *caller) {
+	var room [1024]byte
+	for range 64 {
+		if n, err := sys.Read(c.fd.Int(), room[:]); n <= 0 || err != nil {
+			return
+		}
+	}
+}
+
+// forgetCaller closes our descriptor of a caller that the directory does not know. The loop's.
+func (b *Broker) forgetCaller(c *caller) {
+	delete(b.reading, c.id)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closeCaller(c)
+}
+
+// closeCaller closes our descriptor of a caller. The lock is held.
+func (b *Broker) closeCaller(c *caller) {
+	b.table.take(c.id)
+	b.unpoll(c)
+	c.fd.Close()
+}

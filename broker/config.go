@@ -1,0 +1,45 @@
+package broker
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+)
+
+// Config is what a broker needs. The zero value of a field is its default.
+type Config struct {
+	RuntimeDir string        // the folder of its sockets; "" is switchboard.RuntimeDir()
+	Listeners  *Listeners    // sockets that somebody bound already (socket activation); nil: the broker binds them itself
+	IdleExit   time.Duration // ends after this long without a lease; 0: never
+	Limits     Limits
+	Version    string       // told to clients; "" is the module's version
+	Logger     *slog.Logger // nil: nothing is logged
+	Ready      func()       // called once when every socket can be connected to
+}
+
+// Listeners are the broker's listening sockets, both or none. The broker owns and closes them, and does not unlink
+// their paths.
+type Listeners struct {
+	Session *os.File // session.sock, SEQPACKET
+	Broker  *os.File // broker.sock, STREAM
+}
+
+// Limits bound what peers can make the broker hold. 0 is the default.
+type Limits struct {
+	NamesPerSession   int // leases of one session: 1,024
+	WatchesPerSession int // 64
+	WaitingCallers    int // callers that wait for one service: 1,024
+}
+
+func (l Limits) directory() directory.Limits {
+	return directory.Limits{NamesPerSession: l.NamesPerSession, WatchesPerSession: l.WatchesPerSession, Waiting: l.WaitingCallers}
+}
+
+const (
+	backlog         = 4096
+	requestDeadline = 10 * time.Second // for the line on broker.sock
+	reserve         = 64               // descriptors kept free: with fewer left, newcomers are told to try again
+	drainTime       = 5 * time.Second  // for callers that still wait when the broker ends
+)

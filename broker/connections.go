@@ -1,0 +1,52 @@
+package broker
+
+import (
+	"os"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// compareEvery bounds the record of connections that may be over: nobody tells the broker that one which it handed
+// over has ended.
+const compareEvery = 4096
+
+// compareConnections forgets connections that the kernel does not list any more.
+func (b *Broker) compareConnections() {
+	recorded := make(map[sys.SocketID]directory.ID)
+	b.mu.Lock()
+	b.directory.Handed(func(c directory.Caller) { recorded[sys.SocketID(c.Socket)] = c.Connection })
+	b.mu.Unlock()
+	if len(recorded) == 0 {
+		return
+	}
+	all := len(recorded)
+	err := sys.Connected(func(id sys.SocketID) { delete(recorded, id) })
+	if err != nil {
+		b.log.Warn("cannot list sockets", "err", err)
+		return
+	}
+	over := make([]directory.ID, 0, len(recorded))
+	for _, id := range recorded {
+		over = append(over, id)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.handedNow, b.handedLive = 0, all-len(over)
+	b.applyLocked(directory.Disconnected{Connections: over})
+}
+
+func pid() int { return os.Getpid() }
+
+// status is what STATUS answers.
+func (b *Broker) status() session.StatusReply {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.directory.Counts()
+	return session.StatusReply{
+		PID: uint32(pid()), Version: b.config.Version, Started: uint64(b.started.UnixMilli()), UID: uint32(b.uid), Folder: b.folder.path,
+		Sessions: uint64(c.Sessions), Names: uint64(c.Names), Namespaces: uint64(c.Namespaces), Watches: uint64(c.Watches),
+		Waiting: uint64(c.Waiting), HandedOver: b.handedOver.Load(), Refused: b.refused.Load(), Descriptors: uint64(len(b.table.entries)),
+	}
+}

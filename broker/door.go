@@ -1,0 +1,120 @@
+package broker
+
+import (
+	"errors"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// openDoor makes the descriptor of a DOOR request a way in for whoever holds its other end.
+func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
+	b := s.b
+	fd := sys.NewFD(p.FDs[0])
+	p.FDs = p.FDs[:0]
+	refuse := func(r directory.Reason, err error) {
+		fd.Close()
+		s.change(h, directory.Fail{Refusal: directory.Refusal{Reason: r, Text: "cannot open a door: " + err.Error()}})
+	}
+	if _, err := sys.CheckSocket(fd.Int(), sys.Seqpacket); err != nil {
+		refuse(directory.Malformed, err)
+		return
+	}
+	if err := sys.SetPassCred(fd.Int(), true); err != nil {
+		refuse(directory.Malformed, err)
+		return
+	}
+	op := directory.OpenDoor{Lease: b.table.id(), Namespace: directory.ID(m.Namespace)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.applyLocked(directory.Change{Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	if _, granted := b.directory.DoorNamespace(op.Lease); !granted {
+		fd.Close()
+		return
+	}
+	if err := b.watch(&descriptor{id: op.Lease, kind: doorSocket, fd: fd}); err != nil {
+		b.log.Error("cannot watch a door", "err", err)
+	}
+}
+
+// readDoor takes the connections that came through a door.
+func (b *Broker) readDoor(d *descriptor, hungUp bool) {
+	b.mu.Lock()
+	ns, ok := b.directory.DoorNamespace(d.id)
+	b.mu.Unlock()
+	if !ok {
+		return
+	}
+	for {
+		p := b.packet()
+		n, err := p.Recv(d.fd.Int())
+		if isAgain(err) && !hungUp {
+			b.putPacket(p)
+			return
+		}
+		if err != nil || n == 0 && !p.HasControl {
+			// All who could come through it are gone. The lease stays with its session.
+			b.putPacket(p)
+			b.mu.Lock()
+			_ = b.poller.Remove(d.fd.Int())
+			b.mu.Unlock()
+			return
+		}
+		fd, typ, err := comer(p, n)
+		p.Close()
+		b.putPacket(p)
+		switch {
+		case err != nil:
+			b.log.Info("refused at a door", "err", err)
+		case b.closing():
+			fd.Close()
+		case typ == sys.Seqpacket:
+			b.newSession(fd, ns)
+		default:
+			b.newCaller(fd, ns)
+		}
+	}
+}
+
+func (b *Broker) closing() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ending != ""
+}
+
+// comer checks one packet of a door and takes the connection out of it. Who made the pair must be who sent it: what
+// others made carries the identity of others.
+func comer(p *packet, n int) (*sys.FD, sys.SocketType, error) {
+	h, payload, err := session.ParseHeader(p.Data[:n])
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case h.Op != session.OpConnect || len(payload) > 0 || len(p.FDs) != 1:
+		return nil, 0, errors.New("a door takes CONNECT with one descriptor")
+	case p.PIDFD < 0:
+		return nil, 0, errors.New("the kernel does not say who sent it")
+	}
+	typ, err := sys.CheckSocket(p.FDs[0], sys.Stream, sys.Seqpacket)
+	if err != nil {
+		return nil, 0, err
+	}
+	maker, err := sys.PeerPIDFD(p.FDs[0])
+	if err != nil {
+		return nil, 0, err
+	}
+	defer maker.Close()
+	made, err := sys.ProcessIDOf(maker.Int())
+	if err != nil {
+		return nil, 0, err
+	}
+	if sent, err := sys.ProcessIDOf(p.PIDFD); err != nil || sent != made {
+		return nil, 0, errors.New("the pair was made by another process than the one that sent it")
+	}
+	if err := sys.SetNonblock(p.FDs[0], true); err != nil {
+		return nil, 0, err
+	}
+	fd := sys.NewFD(p.FDs[0])
+	p.FDs = p.FDs[:0]
+	return fd, typ, nil
+}

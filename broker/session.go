@@ -1,0 +1,432 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"unique"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// clientSession is the broker's side of one session: its connection, read by a goroutine of its own.
+type clientSession struct {
+	b    *Broker
+	id   directory.ID // changes once, when HELLO continues an older session
+	file *os.File     // registered with the runtime's poller
+	raw  syscall.RawConn
+	fd   int // of file; may be sent to by whoever holds the broker's lock while the session is in the table
+	peer sys.Cred
+
+	namespace directory.ID
+	chain     []directory.ID // the namespace and its parents, for look-ups
+	process   directory.Process
+	pidfd     directory.ID // in the table
+
+	// read orders what takes packets off the connection: its goroutine, and the loop when it wants what is
+	// queued. It comes before the broker's lock.
+	read    sync.Mutex
+	greeted bool
+	closed  bool
+	request session.Header // the one being answered
+	unsent  []unsent       // replies for which there was no room; nothing is read until they are gone
+
+	// Guarded by the broker's lock.
+	streams   map[uint32]*stream // watches
+	awaiting  bool               // the loop tells when it is writable
+	replaced  bool               // another connection goes on with this session
+	dismissed bool               // BYE was said
+}
+
+// unsent is a reply that waits for room, with a duplicate of its descriptor if it has one.
+type unsent struct {
+	packet []byte
+	fd     *sys.FD
+}
+
+func (u unsent) fds() []int {
+	if u.fd == nil {
+		return nil
+	}
+	return []int{u.fd.Int()}
+}
+
+// packet is what one goroutine needs to receive one and to answer it.
+type packet struct {
+	*sys.Buffer
+	reply []byte
+}
+
+func newPacket() *packet {
+	return &packet{Buffer: sys.NewBuffer(session.MaxPacket), reply: make([]byte, 0, 1024)}
+}
+
+func (b *Broker) packet() *packet     { return b.packets.Get().(*packet) }
+func (b *Broker) putPacket(p *packet) { b.packets.Put(p) }
+
+func isAgain(err error) bool { return err == syscall.EAGAIN }
+
+// acceptSession takes one connection from session.sock; false if there is none.
+func (b *Broker) acceptSession(listener int) bool {
+	fd, ok := b.accept(listener)
+	if ok {
+		b.newSession(fd, directory.Root)
+	}
+	return ok
+}
+
+// newSession begins with a connection that was accepted, or came through a door. Who it is, is settled now.
+func (b *Broker) newSession(fd *sys.FD, ns directory.ID) {
+	peer, refusal, pidfd, process := b.identify(fd)
+	if refusal.Reason != directory.OK {
+		b.log.Info("session refused", "pid", peer.PID, "uid", peer.UID, "reason", refusal.Text)
+		_, _ = sys.Send(fd.Int(), byePacket(refusal))
+		fd.Close()
+		return
+	}
+	n := fd.Take()
+	s := &clientSession{b: b, id: b.table.id(), file: os.NewFile(uintptr(n), "session"), fd: n, peer: peer, namespace: ns, process: process}
+	raw, err := s.file.SyscallConn()
+	if err != nil {
+		s.file.Close()
+		pidfd.Close()
+		return
+	}
+	s.raw = raw
+	b.mu.Lock()
+	s.chain = b.directory.Parents(ns)
+	s.pidfd = b.table.id()
+	err = b.watch(&descriptor{id: s.pidfd, kind: processWatch, fd: pidfd, session: s})
+	if err == nil {
+		b.table.put(&descriptor{id: s.id, kind: sessionConn, session: s})
+		b.sessions.Go(s.run)
+	}
+	b.mu.Unlock()
+	if err != nil {
+		b.log.Error("cannot watch a process", "pid", peer.PID, "err", err)
+		s.file.Close()
+	}
+}
+
+// identify asks the kernel who is at the other end.
+func (b *Broker) identify(fd *sys.FD) (peer sys.Cred, r directory.Refusal, pidfd *sys.FD, process directory.Process) {
+	peer, err := sys.PeerCred(fd.Int())
+	if err != nil {
+		return peer, directory.Refusal{Reason: directory.Denied, Text: err.Error()}, nil, 0
+	}
+	if r := b.admit(peer); r.Reason != directory.OK {
+		return peer, r, nil, 0
+	}
+	if fd.Int() >= b.maxFD {
+		return peer, directory.Refusal{Reason: directory.LimitHit, Text: "the broker has few descriptors left: try again later"}, nil, 0
+	}
+	if pidfd, err = sys.PeerPIDFD(fd.Int()); err != nil {
+		return peer, directory.Refusal{Reason: directory.Denied, Text: "your process cannot be identified: " + err.Error()}, nil, 0
+	}
+	id, err := sys.ProcessIDOf(pidfd.Int())
+	if err != nil {
+		pidfd.Close()
+		return peer, directory.Refusal{Reason: directory.Denied, Text: "your process cannot be identified: " + err.Error()}, nil, 0
+	}
+	return peer, directory.Refusal{}, pidfd, directory.Process(max(id.Inode, uint64(id.PID)))
+}
+
+// run reads the session until it ends.
+func (s *clientSession) run() {
+	receive := func(uintptr) bool { return s.receive() }
+	flush := func(uintptr) bool { return s.flush() }
+	for {
+		if err := s.raw.Read(receive); err != nil {
+			break
+		}
+		if len(s.unsent) == 0 {
+			break
+		}
+		if err := s.raw.Write(flush); err != nil {
+			break
+		}
+	}
+	s.close()
+}
+
+// receive takes packets until there is none (false), or the session ends or cannot be answered (true).
+func (s *clientSession) receive() bool {
+	for {
+		s.read.Lock()
+		again, done := s.receiveOne()
+		s.read.Unlock()
+		if again {
+			return false
+		}
+		if done || len(s.unsent) > 0 {
+			return true
+		}
+	}
+}
+
+func (s *clientSession) receiveOne() (again, done bool) {
+	p := s.b.packet()
+	defer s.b.putPacket(p)
+	n, err := p.Recv(s.fd)
+	if isAgain(err) {
+		return true, false
+	}
+	if err != nil || n == 0 && len(p.FDs) == 0 {
+		// An empty packet looks like a hang-up here, and is treated like one.
+		return false, true
+	}
+	done = s.packet(p, n)
+	p.Close() // what nobody took
+	return false, done
+}
+
+// drain takes what is queued already, for who must know before it goes on. It does not wait.
+func (b *Broker) drain(s *clientSession) {
+	s.read.Lock()
+	defer s.read.Unlock()
+	for range 2 * directory.DefaultInFlight {
+		if s.closed || len(s.unsent) > 0 {
+			return
+		}
+		if again, done := s.receiveOne(); again || done {
+			return
+		}
+	}
+}
+
+// flush sends what could not be sent; true when it is gone, or never will be.
+func (s *clientSession) flush() bool {
+	s.read.Lock()
+	defer s.read.Unlock()
+	for len(s.unsent) > 0 {
+		u := s.unsent[0]
+		if _, err := sys.Send(s.fd, u.packet, u.fds()...); isAgain(err) {
+			return false
+		}
+		u.fd.Close()
+		s.unsent = s.unsent[1:]
+	}
+	s.unsent = nil
+	return true
+}
+
+// packet handles one packet and reports whether the session is over.
+func (s *clientSession) packet(p *packet, n int) (done bool) {
+	h, payload, err := session.ParseHeader(p.Data[:n])
+	switch {
+	case p.Truncated:
+		err = fmt.Errorf("a packet is longer than %d bytes", session.MaxPacket)
+	case p.ControlTruncated:
+		return s.fault(directory.Refusal{Reason: directory.LimitHit, Text: "descriptors were lost, because the broker has few left: try again"})
+	case err != nil:
+	case len(p.FDs) != int(h.Descriptors):
+		err = fmt.Errorf("%v announced %d descriptors and came with %d", h.Op, h.Descriptors, len(p.FDs))
+	case h.Kind != session.KindRequest && h.Kind != session.KindOneWay:
+		err = fmt.Errorf("%v is for the broker to send", h.Op)
+	case h.Op == session.OpConnect:
+		err = errors.New("CONNECT is for doors")
+	case s.greeted == (h.Op == session.OpHello):
+		err = fmt.Errorf("%v where HELLO comes first and once", h.Op)
+	}
+	if err == nil {
+		if h.Kind == session.KindRequest {
+			s.request = h
+		}
+		err = s.dispatch(p, h, payload)
+	}
+	if err != nil {
+		return s.fault(directory.Refusal{Reason: directory.Malformed, Text: err.Error()})
+	}
+	return false
+}
+
+// fault ends a session that broke the protocol.
+func (s *clientSession) fault(r directory.Refusal) bool {
+	s.b.log.Warn("session closed", "pid", s.peer.PID, "uid", s.peer.UID, "reason", r.Text)
+	s.b.mu.Lock()
+	s.b.bye(s, r)
+	s.b.mu.Unlock()
+	return true
+}
+
+// dispatch carries out one request or one-way packet. An error ends the session.
+func (s *clientSession) dispatch(p *packet, h session.Header, payload []byte) error {
+	switch h.Op {
+	case session.OpLookUp:
+		return s.lookUp(p, h, payload)
+	case session.OpTaken:
+		m, err := session.ParseTaken(payload)
+		if err == nil {
+			s.taken(directory.ID(m.Connection))
+		}
+		return err
+	case session.OpHello:
+		m, err := session.ParseHello(payload)
+		if err == nil {
+			s.hello(m)
+		}
+		return err
+	case session.OpClaim:
+		m, err := session.ParseClaim(payload)
+		if err == nil {
+			s.claim(h, m)
+		}
+		return err
+	case session.OpRelease:
+		m, err := session.ParseRelease(payload)
+		if err == nil {
+			s.change(h, directory.Release{Lease: directory.ID(m.Lease)})
+		}
+		return err
+	case session.OpNamespace:
+		m, err := session.ParseNamespace(payload)
+		if err == nil {
+			s.joinNamespace(h, m)
+		}
+		return err
+	case session.OpDoor:
+		m, err := session.ParseDoor(payload)
+		if err == nil {
+			s.openDoor(p, h, m)
+		}
+		return err
+	case session.OpWatch:
+		m, err := session.ParseWatch(payload)
+		if err == nil {
+			s.watch(h, m)
+		}
+		return err
+	case session.OpUnwatch:
+		m, err := session.ParseUnwatch(payload)
+		if err == nil {
+			s.unwatch(h, m)
+		}
+		return err
+	case session.OpStatus:
+		s.reply(p.reply, h, s.b.status().Append)
+		return nil
+	case session.OpShutdown:
+		s.shutdown(p, h)
+		return nil
+	}
+	return fmt.Errorf("%v is no request", h.Op)
+}
+
+// reply sends a reply, or keeps it until there is room.
+func (s *clientSession) reply(room []byte, h session.Header, payload func([]byte) []byte, fds ...int) {
+	r := session.Header{Kind: session.KindReply, Op: h.Op, ID: h.ID, Sequence: h.Sequence, Descriptors: uint8(len(fds))}
+	s.send(payload(r.Append(room[:0])), fds...)
+}
+
+// send sends a finished reply, or keeps a copy until there is room.
+func (s *clientSession) send(b []byte, fds ...int) {
+	if _, err := sys.Send(s.fd, b, fds...); !isAgain(err) {
+		return
+	}
+	u := unsent{packet: slices.Clone(b)}
+	if len(fds) > 0 {
+		var err error
+		if u.fd, err = sys.Dup(fds[0]); err != nil {
+			s.b.log.Error("cannot keep a descriptor for a reply", "err", err)
+			_ = sys.Shutdown(s.fd) // the client reconnects and asks again
+			return
+		}
+	}
+	s.unsent = append(s.unsent, u)
+}
+
+// event sends an event; false if there is no room for it. The broker's lock is held.
+func (s *clientSession) event(op session.Op, id uint32, payload []byte) bool {
+	var room [256]byte
+	b := append(session.Header{Kind: session.KindEvent, Op: op, ID: id}.Append(room[:0]), payload...)
+	_, err := sys.Send(s.fd, b)
+	return err == nil
+}
+
+func byePacket(r directory.Refusal) []byte {
+	h := session.Header{Kind: session.KindEvent, Op: session.OpBye}
+	return session.Bye{Code: code(r.Reason), Reason: r.Text}.Append(h.Append(nil))
+}
+
+// bye ends a session from this side. Its goroutine sees the end of the connection and does the rest. The lock is held.
+func (b *Broker) bye(s *clientSession, r directory.Refusal) {
+	if s.dismissed {
+		return
+	}
+	s.dismissed = true
+	_, _ = sys.Send(s.fd, byePacket(r))
+	_ = sys.Shutdown(s.fd)
+}
+
+// close ends the session in the directory and gives back what it had here.
+func (s *clientSession) close() {
+	b := s.b
+	b.mu.Lock()
+	replaced, id, exited := s.replaced, s.id, false
+	if d := b.table.entries[s.pidfd]; d != nil {
+		exited = sys.Exited(d.fd.Int())
+	}
+	b.mu.Unlock()
+	if !replaced {
+		reason := fmt.Sprintf("process %d ended its session", s.peer.PID)
+		if exited {
+			reason = fmt.Sprintf("process %d exited", s.peer.PID)
+		}
+		b.apply(directory.EndSession{Session: id, Reason: reason})
+	}
+	s.read.Lock()
+	defer s.read.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.closed = true
+	for _, u := range s.unsent {
+		u.fd.Close()
+	}
+	if d := b.table.entries[s.id]; d != nil && d.session == s {
+		b.table.take(s.id)
+	}
+	b.drop(s.pidfd)
+	if s.awaiting {
+		_ = b.poller.Remove(s.fd)
+	}
+	s.file.Close()
+}
+
+// processExited ends the session of a process that is gone, also where a child of it still holds the
+// descriptor. What it acknowledged before counts.
+func (b *Broker) processExited(d *descriptor) {
+	s := d.session
+	b.mu.Lock()
+	_ = b.poller.Remove(d.fd.Int())
+	b.mu.Unlock()
+	b.drain(s)
+	b.mu.Lock()
+	id := s.id
+	b.mu.Unlock()
+	b.apply(directory.EndSession{Session: id, Reason: fmt.Sprintf("process %d exited", s.peer.PID)})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t := b.table.entries[s.id]; t != nil && t.session == s {
+		_ = sys.Shutdown(s.fd)
+	}
+}
+
+// executable is the session's program, kept once for all sessions that run it.
+func (s *clientSession) executable() string {
+	s.b.mu.Lock()
+	d := s.b.table.entries[s.pidfd]
+	s.b.mu.Unlock()
+	if d == nil {
+		return ""
+	}
+	exe, err := sys.Executable(s.peer.PID, d.fd.Int())
+	if err != nil {
+		return ""
+	}
+	return unique.Make(exe).Value()
+}

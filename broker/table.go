@@ -1,0 +1,59 @@
+package broker
+
+import (
+	"sync/atomic"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+)
+
+// kind says what a descriptor in the table is for.
+type kind uint8
+
+const (
+	brokerListener  kind = iota + 1
+	sessionListener      // session.sock
+	folderWatch          // inotify of the runtime folder
+	sessionConn          // of a session
+	processWatch         // pidfd of a session's process
+	callerSocket         // of a caller: reading its line, waiting, or handed over and not acknowledged
+	doorSocket           // our end of a door
+	serviceSocket        // listening socket that a service accepts on
+)
+
+// descriptor is one long-lived descriptor. Its id is the token of its readiness in the loop, and what the
+// directory knows it by.
+type descriptor struct {
+	id      directory.ID
+	kind    kind
+	fd      *sys.FD
+	session *clientSession // for sessionConn and processWatch
+	caller  *caller        // for callerSocket
+	path    string         // for serviceSocket: its name in the runtime folder
+}
+
+// table holds every long-lived descriptor of the broker under a stable id that is never used twice. The
+// broker's lock guards it; ids may be drawn without.
+type table struct {
+	next    atomic.Uint64
+	entries map[directory.ID]*descriptor
+}
+
+func newTable() *table {
+	t := &table{entries: make(map[directory.ID]*descriptor)}
+	t.next.Store(uint64(directory.FirstFree))
+	return t
+}
+
+// id draws an id.
+func (t *table) id() directory.ID { return directory.ID(t.next.Add(1) - 1) }
+
+// put adds d under its id.
+func (t *table) put(d *descriptor) { t.entries[d.id] = d }
+
+// take removes what is under id and returns it, or nil. Its descriptor is the caller's to close.
+func (t *table) take(id directory.ID) *descriptor {
+	d := t.entries[id]
+	delete(t.entries, id)
+	return d
+}

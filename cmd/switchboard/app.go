@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchboard-ipc/switchboard"
+)
+
+// app is one invocation of the command: its streams, and what the global flags say.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	runtimeDir  string
+	noAutostart bool
+
+	// started is set once flags and arguments were found good: an error before that is a usage error.
+	started bool
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "switchboard",
+		Short: "connect programs on this machine by name",
+		Long: `Switchboard connects programs on one machine by name. A program gives itself a name, another asks for it
+and has a live, private connection, with the identity of each side vouched for by the kernel.
+There is nothing to set up: whatever needs a broker starts the one of this user.`,
+		Example: `  switchboard demo
+  switchboard listen com.example.up -- tr a-z A-Z
+  echo hello | switchboard dial com.example.up`,
+		Args:          a.noSuchCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			a.started = true
+		},
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.PersistentFlags().StringVar(&a.runtimeDir, "runtime-dir", "",
+		"the broker's folder (default $SWITCHBOARD_RUNTIME_DIR, else $XDG_RUNTIME_DIR/switchboard, …)")
+	root.PersistentFlags().BoolVar(&a.noAutostart, "no-autostart", false,
+		"do not start a broker when none runs (also SWITCHBOARD_AUTOSTART=0)")
+	root.AddCommand(
+		a.demoCommand(),
+		a.listenCommand(),
+		a.dialCommand(),
+		a.forwardCommand(),
+		a.lsCommand(),
+		a.runCommand(),
+		a.serveCommand(),
+		a.statusCommand(),
+		a.versionCommand(),
+		a.shutdownCommand(),
+		a.benchCommand(),
+		a.detachCommand(),
+		a.demoRoleCommand(),
+		a.benchRoleCommand(),
+	)
+	return root
+}
+
+// noSuchCommand refuses arguments of the bare command, which are misspelt subcommands.
+func (a *app) noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += fmt.Sprintf(": did you mean %q?", near[0])
+	}
+	return fmt.Errorf("%s (switchboard --help lists the commands)", text)
+}
+
+// client makes the client that a command talks to its broker with. The caller closes it.
+func (a *app) client() *switchboard.Client {
+	return switchboard.New(switchboard.Config{RuntimeDir: a.runtimeDir, NoAutostart: a.noAutostart})
+}
+
+// onlyRunning makes a client for commands that make no sense to start a broker for.
+func (a *app) onlyRunning() *switchboard.Client {
+	return switchboard.New(switchboard.Config{RuntimeDir: a.runtimeDir, NoAutostart: true})
+}
+
+// say writes one line of talk to stderr.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "switchboard: "+format+"\n", args...)
+}
+
+// untilSignal returns a context that ends with the first SIGINT, SIGTERM or SIGHUP; a second one kills as usual.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// arguments checks their number, with what is wanted in the error.
+func arguments(least, most int, wanted string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("%s wants %s (%s --help)", cmd.Name(), wanted, cmd.CommandPath())
+		case len(args) > most:
+			return fmt.Errorf("%s wants %s, and not %q too (%s --help)", cmd.Name(), wanted, args[most], cmd.CommandPath())
+		}
+		return nil
+	}
+}

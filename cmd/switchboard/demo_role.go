@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// demoRoleCommand is what the processes of the tour run.
+func (a *app) demoRoleCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "_demo {owner NAME [SOCKET] | caller NAME}",
+		Short:  "a process of the tour",
+		Hidden: true,
+		Args:   arguments(2, 3, "a role and a NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			switch args[0] {
+			case "owner":
+				return a.demoOwner(ctx, args[1], args[2:])
+			case "caller":
+				return a.demoCaller(ctx, args[1])
+			}
+			return usagef("unknown role %q", args[0])
+		},
+	}
+}
+
+// demoOwner answers the callers of a name with what they say in capitals, and those of a plain socket too, if it is
+// given one.
+func (a *app) demoOwner(ctx context.Context, name string, socket []string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	plain := make(chan error, 1)
+	if len(socket) == 0 {
+		plain <- nil
+	} else {
+		l, err := listenPlain(socket[0])
+		if err != nil {
+			return err
+		}
+		go func() { plain <- a.acceptEach(ctx, l, "plain", answerInCapitals) }()
+	}
+	err := a.serveName(ctx, name, nil, answerInCapitals)
+	cancel()
+	return errors.Join(err, <-plain)
+}
+
+// answerInCapitals answers until the caller has said all.
+func answerInCapitals(ctx context.Context, c stream) error {
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	buffer := make([]byte, 4096)
+	for {
+		n, err := c.Read(buffer)
+		if _, err := c.Write(bytes.ToUpper(buffer[:n])); err != nil {
+			return ignoreHangup(err)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return ignoreHangup(err)
+		}
+	}
+}
+
+// demoCaller says that it is there, waits for the end of stdin, and calls the name once.
+func (a *app) demoCaller(ctx context.Context, name string) error {
+	client := a.client()
+	defer client.Close()
+	fmt.Fprintln(a.stdout, "ready")
+	if _, err := io.Copy(io.Discard, a.stdin); err != nil {
+		return err
+	}
+	c, err := client.Dial(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = ask(c, fmt.Sprintf("caller %d", os.Getpid()))
+	return err
+}
+
+// listenPlain binds a socket by its name in its folder, whose path may be too long for a socket address.
+func listenPlain(path string) (net.Listener, error) {
+	if err := os.Chdir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	return net.Listen("unix", filepath.Base(path))
+}
+
+// longestPath is what a socket address holds on every system.
+const longestPath = 103
+
+// dialPlain connects to a known path, through a descriptor of its folder where it is too long.
+func dialPlain(ctx context.Context, path string) (net.Conn, error) {
+	if len(path) > longestPath {
+		folder, err := os.Open(filepath.Dir(path))
+		if err != nil {
+			return nil, err
+		}
+		defer folder.Close()
+		path = fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), filepath.Base(path))
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", path)
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// demoProcess makes a demo process whose temporary files are all in the returned folder.
+func demoProcess(t *testing.T, args ...string) (cmd *exec.Cmd, temporary string) {
+	t.Helper()
+	temporary = t.TempDir()
+	cmd = command(t, "unused", append([]string{"demo"}, args...)...)
+	cmd.Env = append(cmd.Env, "TMPDIR="+temporary)
+	return cmd, temporary
+}
+
+// TestDemo: the tour passes and says so in JSON, and leaves nothing.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	demo, temporary := demoProcess(t, "--json")
+	out, err := demo.Output()
+	if err != nil {
+		t.Fatalf("demo ended with %v:\n%s", err, out)
+	}
+	var report struct {
+		Steps []struct {
+			Name   *string
+			OK     *bool
+			Detail *string
+			Millis *float64
+		}
+		OK bool
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	if !report.OK || len(report.Steps) != len(demoSteps()) {
+		t.Errorf("ok is %v, with %d of %d steps:\n%s", report.OK, len(report.Steps), len(demoSteps()), out)
+	}
+	for i, s := range report.Steps {
+		if s.Name == nil || s.OK == nil || s.Detail == nil || s.Millis == nil {
+			t.Errorf("step %d lacks a field:\n%s", i, out)
+		}
+	}
+	nothingLeft(t, temporary)
+}
+
+// TestDemoInterrupted: an interrupted tour fails, and leaves no process and no file.
+func TestDemoInterrupted(t *testing.T) {
+	t.Parallel()
+	demo, temporary := demoProcess(t)
+	out, err := demo.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo.Stderr = nil
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "shell") { // four rows are done, the next step runs
+	}
+	if err := demo.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+	}
+	if err := demo.Wait(); exitStatus(err) != 1 {
+		t.Errorf("demo ended with %v, want exit code 1", err)
+	}
+	nothingLeft(t, temporary)
+}
+
+// nothingLeft sees that a folder is empty, and that no process has it in its command line or environment.
+func nothingLeft(t *testing.T, dir string) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) > 0 {
+		t.Errorf("files are left: %v (%v)", files, err)
+	}
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
+		for _, of := range []string{"cmdline", "environ"} {
+			text, err := os.ReadFile("/proc/" + p.Name() + "/" + of) // it may be no process, or end now
+			if err == nil && strings.Contains(string(text), dir) {
+				t.Errorf("process %s is left: %s", p.Name(), strings.ReplaceAll(string(text), "\x00", " "))
+			}
+		}
+	}
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/broker"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "be the broker, in the foreground",
+		Long: `Serve is the broker. There is seldom a reason to start it by hand: whatever needs a broker starts one.
+It prints one line when it is ready, and ends on SIGTERM, on switchboard shutdown, or when it was idle for long enough.
+Systemd may start it (Type=notify) and bind its sockets (broker.sock and session.sock, by FileDescriptorName).
+On SIGHUP it reads its configuration file again.`,
+		Example: `  switchboard serve --config /etc/switchboard.toml
+
+  # the file; these are the defaults
+  idle_exit = "0"              # end after so long without a name; 0: never
+  [log]
+  level  = "info"              # debug, info, warn, error
+  format = "auto"              # text on a terminal, else json
+  [limits]
+  names_per_session   = 1024
+  watches_per_session = 64
+  waiting_callers     = 1024   # for each service`,
+		Args: arguments(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			starter, idle, err := takeStarter()
+			if err == nil {
+				s := &server{app: a, file: file, starter: &starter, idle: idle}
+				err = s.serve(cmd.Context())
+			}
+			starter.tell(err)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "the configuration, a TOML file")
+	return cmd
+}
+
+// server is one run of the broker as a process.
+type server struct {
+	app     *app
+	file    string
+	starter *starter
+	idle    time.Duration // what the starter wants, if the configuration says nothing
+
+	level slog.LevelVar
+	log   *slog.Logger
+	dir   string
+}
+
+// serve runs the broker until a signal, a shutdown or idleness ends it.
+func (s *server) serve(ctx context.Context) error {
+	settings, err := readSettings(s.file)
+	if err != nil {
+		return err
+	}
+	sockets, err := activatedSockets()
+	if err != nil {
+		return err
+	}
+	if s.dir, err = s.folder(); err != nil {
+		return err
+	}
+	var output io.Writer = s.app.stderr
+	if s.starter.ready != nil {
+		output = &logFile{dir: s.dir}
+	}
+	s.level.Set(settings.Log.Level)
+	s.log = newLogger(output, settings.Log.Format, &s.level)
+
+	// Signals that come while the broker starts end it too, as soon as it serves.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+
+	idle := s.idle
+	if settings.IdleExit != nil {
+		idle = time.Duration(*settings.IdleExit)
+	}
+	b, err := broker.New(broker.Config{
+		RuntimeDir: s.dir,
+		Listeners:  sockets,
+		IdleExit:   idle,
+		Limits:     settings.Limits.broker(),
+		Logger:     s.log,
+		Ready:      s.ready,
+	})
+	if err != nil {
+		return err
+	}
+	return s.run(ctx, b, again)
+}
+
+// run serves, and meanwhile reads the configuration again when it is told to.
+func (s *server) run(ctx context.Context, b *broker.Broker, again <-chan os.Signal) error {
+	done := make(chan struct{})
+	var reloads sync.WaitGroup
+	reloads.Go(func() {
+		for {
+			select {
+			case <-again:
+				s.reload(b)
+			case <-done:
+				return
+			}
+		}
+	})
+	defer context.AfterFunc(ctx, func() { s.notify(daemon.SdNotifyStopping) })()
+	err := b.Serve(ctx)
+	close(done)
+	reloads.Wait()
+	return err
+}
+
+// folder is the runtime folder, absolute.
+func (s *server) folder() (string, error) {
+	dir := s.app.runtimeDir
+	if dir == "" {
+		dir = switchboard.RuntimeDir()
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot resolve the runtime folder: %w", err)
+	}
+	return dir, nil
+}
+
+// ready tells everybody who wants to know that every socket can be connected to.
+func (s *server) ready() {
+	s.log.Info("ready", "folder", s.dir, "pid", os.Getpid())
+	s.starter.tell(nil)
+	fmt.Fprintf(s.app.stdout, "switchboard: ready at %s (pid %d)\n", s.dir, os.Getpid())
+	s.notify(daemon.SdNotifyReady)
+}
+
+// reload reads the configuration again. A faulty file changes nothing, and is told in the log.
+func (s *server) reload(b *broker.Broker) {
+	settings, err := readSettings(s.file)
+	if err != nil {
+		s.log.Error("configuration is left as it was", "file", s.file, "err", err)
+		return
+	}
+	s.level.Set(settings.Log.Level)
+	s.log.Info("configuration was read again", "file", s.file)
+}
+
+// notify tells systemd, if it started us.
+func (s *server) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.log.Warn("cannot notify systemd", "err", err)
+	}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/switchboard-ipc/switchboard/broker"
+)
+
+// settings is the configuration file of serve.
+type settings struct {
+	// IdleExit is after how long without lease or backend the broker ends; 0: never. Nil: the file does not say.
+	IdleExit *duration `toml:"idle_exit"`
+	Log      struct {
+		Level  slog.Level `toml:"level"`  // "debug", "info", "warn", "error"
+		Format logFormat  `toml:"format"` // "auto", "text", "json"
+	} `toml:"log"`
+	Limits limits `toml:"limits"`
+}
+
+// limits are the broker's bounds; 0 is the broker's own default.
+type limits struct {
+	NamesPerSession   count `toml:"names_per_session"`
+	WatchesPerSession count `toml:"watches_per_session"`
+	WaitingCallers    count `toml:"waiting_callers"`
+}
+
+func (l limits) broker() broker.Limits {
+	return broker.Limits{
+		NamesPerSession:   int(l.NamesPerSession),
+		WatchesPerSession: int(l.WatchesPerSession),
+		WaitingCallers:    int(l.WaitingCallers),
+	}
+}
+
+// count is a number of things.
+type count uint32
+
+// duration is a time.Duration written like "5m".
+type duration time.Duration
+
+// UnmarshalText reads "90s", "5m", "0".
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration like \"90s\" or \"5m\"", text)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// logFormat is how the log is written; "auto" is text on a terminal and JSON elsewhere.
+type logFormat string
+
+// UnmarshalText reads "auto", "text" or "json".
+func (f *logFormat) UnmarshalText(text []byte) error {
+	switch logFormat(text) {
+	case "auto", "text", "json":
+		*f = logFormat(text)
+		return nil
+	}
+	return fmt.Errorf("%q is no log format: it is \"auto\", \"text\" or \"json\"", text)
+}
+
+// readSettings reads the configuration file; without a file all is as built in. Errors name the file and the line.
+func readSettings(file string) (settings, error) {
+	var s settings
+	if file == "" {
+		return s, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return s, &codeError{exitConfig, fmt.Errorf("cannot read the configuration: %w", err)}
+	}
+	if err := parseSettings(data, &s); err != nil {
+		return s, &codeError{exitConfig, fmt.Errorf("cannot use the configuration: %s%w", file, err)}
+	}
+	return s, nil
+}
+
+// parseSettings decodes the text. Its errors begin with ":LINE: ".
+func parseSettings(data []byte, s *settings) error {
+	err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(s)
+	var unknown *toml.StrictMissingError
+	var fault *toml.DecodeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		row, _ := unknown.Errors[0].Position()
+		return fmt.Errorf(":%d: unknown key %q", row, strings.Join(unknown.Errors[0].Key(), "."))
+	case errors.As(err, &fault):
+		row, _ := fault.Position()
+		return fmt.Errorf(":%d: %w", row, err)
+	}
+	return fmt.Errorf(": %w", err)
+}

@@ -1,0 +1,251 @@
+package directory
+
+import (
+	"fmt"
+	"slices"
+)
+
+// caller is a connection that is not yet its service's: waiting, or handed over and not acknowledged.
+type caller struct {
+	id       ID
+	lease    ID
+	peer     Peer
+	handed   bool
+	deadline int64
+}
+
+type deadline struct {
+	at     int64
+	caller ID
+}
+
+// resolve finds a name from a namespace outwards. Names of sessions that have ended are passed over.
+func (d *Directory) resolve(ns ID, name string) *lease {
+	for n := d.namespaces[ns]; n != nil; n = d.namespaces[n.parent] {
+		if l := d.leases[n.names[name]]; l != nil && !d.sessions[l.session].ended {
+			return l
+		}
+	}
+	return nil
+}
+
+func (ev Call) apply(d *Directory) {
+	d.clock(ev.Now)
+	c := &caller{id: ev.Connection, peer: ev.Caller}
+	ns := d.namespaces[ev.Namespace]
+	if ns == nil || ns.ended {
+		d.refuse(c, Refusal{Unknown, "the namespace of this door has ended"})
+		return
+	}
+	l := d.resolve(ev.Namespace, ev.Name)
+	if r := d.callable(l, ev); r.Reason != OK {
+		d.refuse(c, r)
+		return
+	}
+	if l.accept != HandedOver {
+		d.do(Redirect{Connection: c.id, Path: l.path})
+		return
+	}
+	if len(l.waiting) >= d.limits.Waiting {
+		d.refuse(c, Refusal{LimitHit, fmt.Sprintf("%d callers wait for %q already: try again later", len(l.waiting), l.name)})
+		return
+	}
+	c.lease = l.id
+	d.callers[c.id] = c
+	d.wait(c)
+	l.waiting = append(l.waiting, c.id)
+	d.pump(l)
+	if len(l.waiting) > 0 && !slices.Contains(d.starved, l.id) {
+		d.starved = append(d.starved, l.id)
+	}
+}
+
+// callable says why a call cannot go to l, or nothing.
+func (d *Directory) callable(l *lease, ev Call) Refusal {
+	if l == nil {
+		return UnknownName(ev.Name)
+	}
+	if l.kind != Service {
+		return Refusal{WrongKind, fmt.Sprintf("name %q is a %s, not a service", l.name, l.kind)}
+	}
+	return matches(l, ev.Version, ev.Scope)
+}
+
+// pump hands waiting callers to their owner as far as its share goes.
+func (d *Directory) pump(l *lease) {
+	s := d.sessions[l.session]
+	n := 0
+	for n < len(l.waiting) && !s.blocked && !s.ended && l.inFlight < d.share() {
+		c := d.callers[l.waiting[n]]
+		n++
+		c.handed = true
+		l.inFlight++
+		d.inFlight++
+		d.wait(c)
+		d.do(HandOver{Connection: c.id, Session: l.session, Lease: l.id})
+	}
+	if n > 0 {
+		l.waiting = slices.Delete(l.waiting, 0, n)
+	}
+	if len(l.waiting) == 0 {
+		l.waiting = nil // an idle name keeps no queue
+	}
+}
+
+// share is how many unacknowledged hand-overs one name may have now: descriptors in flight count against
+// everybody of this user, so those who do not take theirs must leave room for those who do.
+func (d *Directory) share() int {
+	return max(1, min(d.limits.InFlightPerName, (d.limits.InFlight-d.inFlight)/4))
+}
+
+// feedStarved goes on with names whose share may have grown.
+func (d *Directory) feedStarved() {
+	if len(d.starved) == 0 {
+		return
+	}
+	d.starved = slices.DeleteFunc(d.starved, func(id ID) bool {
+		l := d.leases[id]
+		if l == nil || len(l.waiting) == 0 {
+			return true
+		}
+		d.pump(l)
+		return len(l.waiting) == 0
+	})
+}
+
+// wait sets the time until which a caller waits in its present state.
+func (d *Directory) wait(c *caller) {
+	c.deadline = d.now + d.limits.TakeOver
+	d.deadlines = append(d.deadlines, deadline{c.deadline, c.id})
+}
+
+// refuse tells a caller why not and forgets it. The lists of its lease are the business of who calls this.
+func (d *Directory) refuse(c *caller, r Refusal) {
+	delete(d.callers, c.id)
+	d.do(Refuse{Connection: c.id, Refusal: r, Untaken: c.handed})
+}
+
+// drop takes a caller out of its lease's lists.
+func (d *Directory) drop(c *caller) {
+	l := d.leases[c.lease]
+	if c.handed {
+		l.inFlight--
+		d.inFlight--
+	} else {
+		l.waiting = slices.DeleteFunc(l.waiting, func(id ID) bool { return id == c.id })
+	}
+	delete(d.callers, c.id)
+}
+
+func (ev HangUp) apply(d *Directory) {
+	if c := d.callers[ev.Connection]; c != nil && !c.handed {
+		d.drop(c)
+		d.do(Forget{Connection: c.id})
+	}
+}
+
+func (ev Taken) apply(d *Directory) {
+	d.clock(ev.Now)
+	c := d.callers[ev.Connection]
+	if c == nil || !c.handed {
+		return // refused meanwhile
+	}
+	l := d.leases[c.lease]
+	if l.session != ev.Session {
+		return
+	}
+	d.drop(c)
+	l.callers = append(l.callers, Caller{Connection: c.id, PID: c.peer.PID, UID: c.peer.UID, Socket: ev.Socket})
+	d.handed[c.id] = l.id
+	d.do(Forget{Connection: c.id})
+	d.pump(l)
+	d.feedStarved()
+}
+
+func (ev NotDelivered) apply(d *Directory) {
+	c := d.callers[ev.Connection]
+	if c == nil || !c.handed {
+		return
+	}
+	l := d.leases[c.lease]
+	c.handed = false
+	l.inFlight--
+	d.inFlight--
+	l.waiting = slices.Insert(l.waiting, 0, c.id)
+	d.sessions[l.session].blocked = true
+	if !slices.Contains(d.starved, l.id) {
+		d.starved = append(d.starved, l.id)
+	}
+}
+
+func (ev Writable) apply(d *Directory) {
+	d.clock(ev.Now)
+	s := d.sessions[ev.Session]
+	if s == nil || !s.blocked {
+		return
+	}
+	s.blocked = false
+	d.feedStarved()
+}
+
+// Deadline returns when the next Tick is due, if one is.
+func (d *Directory) Deadline() (int64, bool) {
+	for len(d.deadlines) > 0 {
+		e := d.deadlines[0]
+		if c := d.callers[e.caller]; c != nil && c.deadline == e.at {
+			return e.at, true
+		}
+		d.deadlines = d.deadlines[1:]
+	}
+	d.deadlines = nil
+	return 0, false
+}
+
+// Overdue calls f with the sessions whose unacknowledged hand-overs are past their deadline, so that the broker
+// can read acknowledgements that are already queued before it applies the Tick.
+func (d *Directory) Overdue(now int64, f func(session ID)) {
+	var last ID
+	for _, e := range d.deadlines {
+		if e.at > now {
+			return
+		}
+		if c := d.callers[e.caller]; c != nil && c.deadline == e.at && c.handed {
+			if s := d.leases[c.lease].session; s != last {
+				f(s)
+				last = s
+			}
+		}
+	}
+}
+
+func (ev Tick) apply(d *Directory) {
+	d.clock(ev.Now)
+	freed := false
+	for {
+		at, ok := d.Deadline()
+		if !ok || at > ev.Now {
+			break
+		}
+		c := d.callers[d.deadlines[0].caller]
+		d.deadlines = d.deadlines[1:]
+		l := d.leases[c.lease]
+		d.drop(c)
+		freed = true
+		d.refuse(c, Refusal{NotTakenUp, fmt.Sprintf("the owner of %q, %s, did not take the connection within %d ms: it is stopped or busy, try again later",
+			l.name, describe(d.sessions[l.session].peer), d.limits.TakeOver/1e6)})
+	}
+	if freed {
+		d.feedStarved()
+	}
+}
+
+// Waits reports whether a connection waits and has not been handed over.
+func (d *Directory) Waits(connection ID) bool {
+	c := d.callers[connection]
+	return c != nil && !c.handed
+}
+
+// UnknownName is the refusal for a name that nobody has.
+func UnknownName(name string) Refusal {
+	return Refusal{Unknown, fmt.Sprintf("name %q is unknown: nobody has it now (switchboard ls shows the names there are)", name)}
+}

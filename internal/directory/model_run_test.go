@@ -1,0 +1,423 @@
+package directory_test
+
+import (
+	"bytes"
+	"encoding/gob"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+)
+
+// run applies the same events to a directory, to a copy of it that was exported and imported, and to the model, and
+// compares what can be seen.
+type run struct {
+	t     fataler
+	m     *model
+	d     *directory.Directory
+	twin  *directory.Directory // nil: none yet
+	next  directory.ID
+	index map[string]directory.ID // by namespace and name: what Publish and Unpublish made
+	full  map[directory.ID]bool   // sessions whose client does not read
+	undo  []directory.Event
+	log   []string
+}
+
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+var _ fataler = (*testing.T)(nil)
+
+func newRun(t fataler, l directory.Limits) *run {
+	return &run{
+		t: t, m: newModel(l), d: directory.New(l), next: directory.FirstFree,
+		index: make(map[string]directory.ID), full: make(map[directory.ID]bool),
+	}
+}
+
+func (r *run) id() directory.ID { r.next++; return r.next - 1 }
+
+func (r *run) fail(format string, args ...any) {
+	r.t.Helper()
+	for _, line := range r.log {
+		format += "\n" + "%s"
+		args = append(args, line)
+	}
+	r.t.Fatalf(format, args...)
+}
+
+// apply applies an event and, as the broker does, those that carrying out its actions brings about.
+func (r *run) apply(ev directory.Event) {
+	r.t.Helper()
+	for next := []directory.Event{ev}; len(next) > 0; {
+		r.undo = nil
+		for _, ev := range next {
+			r.one(ev)
+		}
+		next = r.undo
+		slices.Reverse(next)
+	}
+}
+
+func (r *run) one(ev directory.Event) {
+	r.t.Helper()
+	r.log = append(r.log, fmt.Sprintf("%T%+v", ev, ev))
+	w := r.m.apply(ev)
+	got := r.d.Apply(ev)
+	for _, a := range got {
+		r.log = append(r.log, fmt.Sprintf("    %T%+v", a, a))
+	}
+	if r.twin != nil {
+		if a, b := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", r.twin.Apply(ev)); a != b {
+			r.fail("after %T the original and its copy differ:\n%s\n%s", ev, a, b)
+		}
+	}
+	r.observe(got, w)
+	r.missing(w)
+	r.compare()
+}
+
+// observe follows the actions of one event, and crosses out what was wanted of them.
+func (r *run) observe(actions []directory.Action, w *wanted) {
+	r.t.Helper()
+	goneReason := make(map[directory.ID]string)
+	for _, a := range actions {
+		switch a := a.(type) {
+		case directory.Answer:
+			r.answer(a, w)
+		case directory.Welcome:
+			if w.welcome == nil || *w.welcome != a {
+				r.fail("got %+v, want %+v", a, w.welcome)
+			}
+			delete(r.full, a.Resumed)
+			w.welcome = nil
+		case directory.Publish:
+			l := r.m.leases[a.Entry.Lease]
+			if key := key(a.Entry.Namespace, a.Entry.Name); l == nil || w.publish != a.Entry.Lease || r.index[key] != 0 || !reflect.DeepEqual(a.Entry, l.Entry) {
+				r.fail("published %+v, and there is %d", a.Entry, r.index[key])
+			} else {
+				r.index[key], w.publish = a.Entry.Lease, 0
+			}
+		case directory.Unpublish:
+			key := key(a.Namespace, a.Name)
+			if _, ok := r.ending(r.index[key], w); !ok {
+				r.fail("unpublished %s, which is lease %d and should go on", key, r.index[key])
+			}
+			delete(r.index, key)
+		case directory.Notify:
+			r.notified(a, w, goneReason)
+		case directory.HandOver:
+			r.handedOver(a, w)
+		case directory.Redirect:
+			if path, ok := w.redirect[a.Connection]; !ok || path != a.Path {
+				r.fail("redirected %d to %q, want %q", a.Connection, a.Path, path)
+			}
+			delete(w.redirect, a.Connection)
+		case directory.Refuse:
+			r.refused(a, w)
+		case directory.Forget:
+			if w.forget != a.Connection {
+				r.fail("forgot %d, want %d", a.Connection, w.forget)
+			}
+			w.forget = 0
+		case directory.EndLease:
+			r.ended(a, w, goneReason)
+		case directory.CloseSession:
+			if reason, ok := w.closed[a.Session]; !ok || a.Refusal.Reason != reason || a.Refusal.Text == "" {
+				r.fail("closed session %d with %+v, want %v", a.Session, a.Refusal, reason)
+			}
+			delete(w.closed, a.Session)
+		}
+	}
+}
+
+func (r *run) answer(a directory.Answer, w *wanted) {
+	r.t.Helper()
+	if w.answer == nil || (a.Reply.Reason == directory.OK) != (a.Reply.Text == "") || w.publish != 0 {
+		r.fail("got %+v, want %+v, and lease %d published before", a, w.answer, w.publish)
+		return
+	}
+	if w.answer.Reply.Text == "" { // the first time it is said
+		w.answer.Reply.Text = a.Reply.Text
+	}
+	if *w.answer != a {
+		r.fail("got %+v, want %+v", a, *w.answer)
+	}
+	if w.fresh != nil {
+		w.fresh.reply = a.Reply
+	}
+	w.answer = nil
+}
+
+// ending says whether a lease may end by the event at hand, and why.
+func (r *run) ending(id directory.ID, w *wanted) (reason string, ok bool) {
+	if reason, ok = w.ends[id]; ok {
+		return reason, true
+	}
+	l := r.m.leases[id]
+	if l == nil || w.slice == 0 || !r.m.sessions[l.Session].ended {
+		return "", false
+	}
+	return r.m.sessions[l.Session].reason, true
+}
+
+func (r *run) ended(a directory.EndLease, w *wanted, goneReason map[directory.ID]string) {
+	r.t.Helper()
+	reason, ok := r.ending(a.Lease, w)
+	l := r.m.leases[a.Lease]
+	if !ok || l == nil || l.Session != a.Session || reason != a.Reason || a.Tell && r.m.sessions[a.Session].ended {
+		r.fail("%+v, want %t for %q", a, ok, reason)
+		return
+	}
+	if told, ok := goneReason[a.Lease]; ok && told != a.Reason {
+		r.fail("watchers were told that %d ended because %q, and it did because %q", a.Lease, told, a.Reason)
+	}
+	if l.door == 0 && r.index[key(l.Namespace, l.Name)] == a.Lease {
+		r.fail("lease %d ended, and is published", a.Lease)
+	}
+	for id, c := range r.m.callers {
+		if c.lease == a.Lease && c.state != over {
+			r.fail("lease %d ended, and caller %d was not told", a.Lease, id)
+		}
+	}
+	delete(r.m.leases, a.Lease)
+	if _, atOnce := w.ends[a.Lease]; atOnce {
+		delete(w.ends, a.Lease)
+	} else {
+		w.slice--
+	}
+}
+
+func (r *run) notified(a directory.Notify, w *wanted, goneReason map[directory.ID]string) {
+	r.t.Helper()
+	s, l := r.m.alive(a.Session), r.m.leases[a.Entry.Lease]
+	if s == nil || s.watches[a.Watch] == nil || l == nil || fmt.Sprint(a.Entry) != fmt.Sprint(l.Entry) {
+		r.fail("notified of what is not: %+v, want %+v", a, l)
+		return
+	}
+	seen := s.watches[a.Watch].seen
+	switch a.Kind {
+	case directory.Appeared:
+		if seen[l.Lease] || a.Reason != "" {
+			r.fail("appeared twice: %+v", a)
+		}
+		seen[l.Lease] = true
+	case directory.Gone:
+		if reason, ok := r.ending(l.Lease, w); !seen[l.Lease] || !ok || reason != a.Reason {
+			r.fail("gone: %+v, want %t for %q", a, ok, reason)
+		}
+		goneReason[l.Lease] = a.Reason
+		delete(seen, l.Lease)
+	default:
+		r.fail("notified of %+v", a)
+	}
+}
+
+func (r *run) handedOver(a directory.HandOver, w *wanted) {
+	r.t.Helper()
+	c, l := r.m.callers[a.Connection], r.m.leases[a.Lease]
+	if c == nil || l == nil || l.Session != a.Session || !r.m.hungry(l) || l.waiting[0] != a.Connection {
+		r.fail("handed over out of order, beyond the share or to nobody: %+v, waiting %+v", a, l)
+		return
+	}
+	if w.welcome != nil {
+		r.fail("handed over before the welcome: %+v", a)
+	}
+	l.waiting = l.waiting[1:]
+	c.state, c.deadline = handed, r.m.now+r.m.limits.TakeOver
+	if r.full[a.Session] {
+		r.undo = append(r.undo, directory.NotDelivered{Connection: a.Connection})
+	}
+}
+
+func (r *run) refused(a directory.Refuse, w *wanted) {
+	r.t.Helper()
+	c := r.m.callers[a.Connection]
+	reason, ok := w.refused[a.Connection]
+	if !ok && c != nil && c.state != over {
+		_, ok = r.ending(c.lease, w)
+		reason = directory.OwnerGone
+	}
+	if !ok || reason != a.Refusal.Reason || a.Refusal.Text == "" || a.Untaken != (c.state == handed) {
+		r.fail("refused: %+v, want %t for %v, of %+v", a, ok, reason, c)
+		return
+	}
+	if l := r.m.leases[c.lease]; l != nil && c.state == waiting {
+		l.waiting = slices.DeleteFunc(slices.Clone(l.waiting), func(id directory.ID) bool { return id == a.Connection })
+	}
+	c.state = over
+	delete(w.refused, a.Connection)
+}
+
+// missing fails if something wanted was not seen.
+func (r *run) missing(w *wanted) {
+	r.t.Helper()
+	if w.answer != nil || w.welcome != nil || w.publish != 0 || w.forget != 0 || w.slice != 0 ||
+		len(w.closed)+len(w.ends)+len(w.refused)+len(w.redirect) > 0 {
+		r.fail("not seen: %+v", *w)
+	}
+}
+
+func key(ns directory.ID, name string) string { return fmt.Sprint(ns, " ", name) }
+
+// reimport takes the copy for the original and makes a new copy of it, through one of two encodings.
+func (r *run) reimport(useJSON bool) {
+	r.t.Helper()
+	if r.twin != nil {
+		r.d.Deadline() // forgets what is stale
+		r.twin.Deadline()
+		if a, b := fmt.Sprintf("%+v", r.d.Export()), fmt.Sprintf("%+v", r.twin.Export()); a != b {
+			r.fail("the original and its copy differ:\n%s\n%s", a, b)
+		}
+		r.d = r.twin
+	}
+	image := r.d.Export()
+	before := fmt.Sprintf("%+v", image)
+	var b bytes.Buffer
+	var again directory.Image
+	var err error
+	if useJSON {
+		if err = json.NewEncoder(&b).Encode(image); err == nil {
+			err = json.NewDecoder(&b).Decode(&again)
+		}
+	} else if err = gob.NewEncoder(&b).Encode(image); err == nil {
+		err = gob.NewDecoder(&b).Decode(&again)
+	}
+	if err != nil {
+		r.fail("cannot copy the image: %v", err)
+	}
+	if r.twin, err = directory.Import(again, r.m.limits); err != nil {
+		r.fail("cannot import: %v", err)
+	} else if after := fmt.Sprintf("%+v", r.twin.Export()); before != after {
+		r.fail("exported\n%s\nand after import\n%s", before, after)
+	}
+	r.log = append(r.log, fmt.Sprintf("-- exported and imported, JSON %t", useJSON))
+}
+
+// compare asks the directory everything and compares the answers to the model's.
+func (r *run) compare() {
+	r.t.Helper()
+	m, d := r.m, r.d
+	if err := d.Check(); err != nil {
+		r.fail("check: %v", err)
+	}
+	names := 0
+	for id, l := range m.leases {
+		e, ok := d.Entry(id)
+		if l.door != 0 {
+			if ns, ok := d.DoorNamespace(id); !ok || ns != l.door {
+				r.fail("door %d leads to %d, %t, want %d", id, ns, ok, l.door)
+			}
+			continue
+		}
+		if names++; !ok || fmt.Sprint(e) != fmt.Sprint(l.Entry) || r.index[key(l.Namespace, l.Name)] != id {
+			r.fail("entry %+v, published %d, want %+v", e, r.index[key(l.Namespace, l.Name)], l.Entry)
+		}
+		if m.hungry(l) {
+			r.fail("callers %v of %q wait, and could be handed over", l.waiting, l.Name)
+		}
+		if len(l.waiting) > m.limits.Waiting+m.limits.InFlightPerName {
+			r.fail("callers %v of %q wait", l.waiting, l.Name)
+		}
+	}
+	if names != len(r.index) || len(m.leases) != d.Leases() || d.Unfinished() != m.unfinished {
+		r.fail("%d leases, unfinished %t, index %v; want %d, %t, %d names", d.Leases(), d.Unfinished(), r.index, len(m.leases), m.unfinished, names)
+	}
+	r.compareSessions()
+	r.compareCallers()
+}
+
+func (r *run) compareSessions() {
+	r.t.Helper()
+	m, d := r.m, r.d
+	for id, s := range m.sessions {
+		if s.ended {
+			continue
+		}
+		ns, ok := d.SessionNamespace(id)
+		if !ok || ns != s.namespace || d.NamespacePath(ns) != m.path(ns) || !slices.Equal(d.Parents(ns), m.chain(ns)) || d.Watches(id) != len(s.watches) {
+			r.fail("session %d is in %d (%s, %v) with %d watches, want %+v", id, ns, d.NamespacePath(ns), d.Parents(ns), d.Watches(id), s)
+		}
+		if d.Repeats(id, s.sequence) != (s.sequence != 0) || d.Repeats(id, s.sequence+1) {
+			r.fail("session %d repeats %d: %t", id, s.sequence, d.Repeats(id, s.sequence))
+		}
+		for i, w := range s.watches {
+			visible := m.visible(s, w)
+			if w.seen == nil { // it began: what there is is told from this list
+				w.seen = make(map[directory.ID]bool)
+				for _, l := range d.Matching(id, i) {
+					w.seen[l] = true
+				}
+			}
+			if !maps.Equal(visible, w.seen) || !slices.Equal(slices.Sorted(maps.Keys(visible)), d.Matching(id, i)) {
+				r.fail("watch %d of session %d has seen %v and matches %v, want %v", i, id, w.seen, d.Matching(id, i), visible)
+			}
+		}
+	}
+	for id, ns := range m.namespaces {
+		if path := d.NamespacePath(id); !ns.ended && path != m.path(id) || ns.ended && !m.unfinished && path != "" {
+			r.fail("namespace %d, ended %t, has path %q", id, ns.ended, path)
+		}
+	}
+	if c := d.Counts(); !m.unfinished {
+		want := directory.Counts{
+			Sessions:   len(live(m.sessions, func(s *modelSession) bool { return !s.ended })),
+			Namespaces: len(live(m.namespaces, func(ns *modelNamespace) bool { return !ns.ended })),
+			Doors:      len(live(m.leases, func(l *modelLease) bool { return l.door != 0 })),
+			Names:      len(r.index),
+			Waiting:    len(live(m.callers, func(c *modelCaller) bool { return c.state != over })),
+		}
+		for _, s := range m.sessions {
+			want.Watches += len(s.watches)
+		}
+		if c != want {
+			r.fail("counted %+v, want %+v", c, want)
+		}
+	}
+}
+
+func (r *run) compareCallers() {
+	r.t.Helper()
+	m, d := r.m, r.d
+	first, late, callers := int64(1<<62), make(map[directory.ID]bool), 0
+	for id, c := range m.callers {
+		if d.Waits(id) != (c.state == waiting) {
+			r.fail("caller %d waits: %t, want %+v", id, d.Waits(id), c)
+		}
+		if c.state == over {
+			continue
+		}
+		callers++
+		first = min(first, c.deadline)
+		if c.state == handed && c.deadline <= m.now+m.limits.TakeOver/2 {
+			late[m.leases[c.lease].Session] = true
+		}
+	}
+	if d.Callers() != callers {
+		r.fail("%d callers, want %d", d.Callers(), callers)
+	}
+	if at, ok := d.Deadline(); ok != (callers > 0) || ok && at != first {
+		r.fail("the next deadline is %d, %t; want %d", at, ok, first)
+	}
+	overdue := make(map[directory.ID]bool)
+	d.Overdue(m.now+m.limits.TakeOver/2, func(s directory.ID) { overdue[s] = true })
+	if !maps.Equal(late, overdue) {
+		r.fail("overdue are %v, want %v", overdue, late)
+	}
+	taken, want := make(map[directory.Caller]bool), make(map[directory.Caller]bool)
+	d.Handed(func(c directory.Caller) { taken[c] = true })
+	for _, l := range m.leases {
+		for _, c := range l.Callers {
+			want[c] = true
+		}
+	}
+	if !maps.Equal(taken, want) {
+		r.fail("handed over are %v, want %v", taken, want)
+	}
+}

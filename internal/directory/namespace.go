@@ -1,0 +1,177 @@
+package directory
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// maxDepth bounds the tree, so that a walk to the root is short.
+const maxDepth = 100
+
+type namespace struct {
+	id, parent ID
+	name       string
+	depth      int
+	ended      bool // kept until the last of its leases is gone
+	joined     []ID // sessions that asked for it
+	children   map[string]ID
+	names      map[string]ID   // leases
+	sessions   map[ID]struct{} // those that are in it
+}
+
+func newNamespace(id, parent ID, name string) *namespace {
+	return &namespace{id: id, parent: parent, name: name, children: make(map[string]ID), names: make(map[string]ID), sessions: make(map[ID]struct{})}
+}
+
+// NamespacePath returns "/" for the root, "/a/b" below it, and "" for one that is no more.
+func (d *Directory) NamespacePath(id ID) string {
+	if ns := d.namespaces[id]; ns != nil {
+		return d.path(ns)
+	}
+	return ""
+}
+
+func (d *Directory) path(ns *namespace) string {
+	if ns.id == Root {
+		return "/"
+	}
+	if ns.parent == Root {
+		return "/" + ns.name
+	}
+	return d.path(d.namespaces[ns.parent]) + "/" + ns.name
+}
+
+// Parents returns the namespaces to search for a name, innermost first. It never changes while the namespace exists.
+func (d *Directory) Parents(id ID) []ID {
+	var chain []ID
+	for ns := d.namespaces[id]; ns != nil; ns = d.namespaces[ns.parent] {
+		chain = append(chain, ns.id)
+	}
+	return chain
+}
+
+// SessionNamespace returns the namespace that a session is in.
+func (d *Directory) SessionNamespace(id ID) (ID, bool) {
+	s := d.sessions[id]
+	if s == nil {
+		return 0, false
+	}
+	return s.namespace, true
+}
+
+// within reports whether ns is root or below it.
+func (d *Directory) within(ns, root ID) bool {
+	for id := ns; id != 0; id = d.namespaces[id].parent {
+		if id == root {
+			return true
+		}
+	}
+	return false
+}
+
+func (ev JoinNamespace) do(d *Directory, s *session) Reply {
+	parent := d.namespaces[s.namespace]
+	ns := d.namespaces[parent.children[ev.Name]]
+	switch {
+	case parent.ended:
+		return refused(Unknown, "the namespace of this session has ended")
+	case ns == nil && parent.depth+1 > maxDepth:
+		return refused(LimitHit, fmt.Sprintf("namespaces may be %d deep", maxDepth))
+	case len(s.joined) >= d.limits.NamesPerSession:
+		return refused(LimitHit, fmt.Sprintf("a session may join %d namespaces", d.limits.NamesPerSession))
+	case ns == nil:
+		ns = newNamespace(ev.New, parent.id, ev.Name)
+		ns.depth = parent.depth + 1
+		d.namespaces[ns.id] = ns
+		parent.children[ns.name] = ns.id
+	}
+	if !slices.Contains(ns.joined, s.id) {
+		ns.joined = append(ns.joined, s.id)
+		s.joined = append(s.joined, ns.id)
+	}
+	return Reply{ID: ns.id, Path: d.path(ns)}
+}
+
+// leaveNamespace takes one holder away; without any, the namespace ends.
+func (d *Directory) leaveNamespace(ns *namespace, session ID) {
+	if ns == nil {
+		return
+	}
+	ns.joined = slices.DeleteFunc(ns.joined, func(id ID) bool { return id == session })
+	if len(ns.joined) == 0 && !ns.ended {
+		d.endNamespace(ns)
+	}
+}
+
+// endNamespace ends a namespace, leaves first: the sessions in it are closed, and doors into it.
+func (d *Directory) endNamespace(ns *namespace) {
+	ns.ended = true
+	for _, id := range sortedValues(ns.children) {
+		if child := d.namespaces[id]; !child.ended {
+			d.endNamespace(child)
+		}
+	}
+	delete(d.namespaces[ns.parent].children, ns.name)
+	for _, id := range slices.Sorted(maps.Keys(ns.sessions)) {
+		s := d.sessions[id]
+		d.do(CloseSession{Session: id, Refusal: Refusal{Unknown, fmt.Sprintf("namespace %s ended", d.path(ns))}})
+		d.endSession(s, "its namespace ended")
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.doors)) {
+		if dr := d.doors[id]; dr.namespace == ns.id {
+			d.endLease(id, "its namespace ended", true)
+		}
+	}
+	d.collectNamespace(ns.id)
+}
+
+// collectNamespace forgets an ended namespace once nothing refers to it.
+func (d *Directory) collectNamespace(id ID) {
+	ns := d.namespaces[id]
+	for ns != nil && ns.ended && len(ns.names) == 0 && !d.referred(ns.id) {
+		delete(d.namespaces, ns.id)
+		ns = d.namespaces[ns.parent]
+	}
+}
+
+func (d *Directory) referred(ns ID) bool {
+	for _, s := range d.sessions {
+		if s.namespace == ns {
+			return true
+		}
+	}
+	for _, n := range d.namespaces {
+		if n.parent == ns {
+			return true
+		}
+	}
+	return false
+}
+
+func sortedValues(m map[string]ID) []ID { return slices.Sorted(maps.Values(m)) }
+
+func (ev OpenDoor) do(d *Directory, s *session) Reply {
+	ns := ev.Namespace
+	if ns == 0 {
+		ns = s.namespace
+	}
+	if ns != s.namespace && !slices.Contains(s.joined, ns) {
+		return refused(Denied, "a door leads into the session's own namespace or one that it joined")
+	}
+	if len(s.leases) >= d.limits.NamesPerSession {
+		return refused(LimitHit, fmt.Sprintf("a session may have %d leases", d.limits.NamesPerSession))
+	}
+	d.doors[ev.Lease] = &door{id: ev.Lease, session: s.id, namespace: ns}
+	s.leases = append(s.leases, ev.Lease)
+	return Reply{ID: ev.Lease, Path: d.NamespacePath(ns)}
+}
+
+// DoorNamespace returns where a door leads.
+func (d *Directory) DoorNamespace(lease ID) (ID, bool) {
+	dr := d.doors[lease]
+	if dr == nil {
+		return 0, false
+	}
+	return dr.namespace, true
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package switchboard
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"time"
+)
+
+// retry is a row of attempts, each after a longer pause than the one before.
+type retry struct {
+	until time.Time     // no attempt begins after it; zero: not set yet
+	pause time.Duration // before the next one
+}
+
+// The pauses between attempts, before they are varied at random.
+const (
+	firstPause   = time.Millisecond
+	longestPause = 100 * time.Millisecond
+)
+
+// wait pauses before the next attempt. It returns false if there is to be none: the patience is over, or ctx.
+func (r *retry) wait(ctx context.Context) bool {
+	now := time.Now()
+	if r.until.IsZero() {
+		r.until = now.Add(patience)
+		if deadline, ok := ctx.Deadline(); ok {
+			r.until = deadline
+		}
+		r.pause = firstPause
+	}
+	pause := r.pause/2 + rand.N(r.pause)
+	if now.Add(pause).After(r.until) {
+		return false
+	}
+	r.pause = min(2*r.pause, longestPause)
+	return sleep(ctx, pause)
+}
+
+// sleep waits for d; false: ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// isAbsent reports whether a connect failed because no broker runs.
+func isAbsent(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// isPassing reports whether a connection failed for a reason that passes: a full backlog, a broker that went away
+// before it answered, a lack of memory.
+func isPassing(err error) bool {
+	for _, e := range []error{errHungUp, syscall.EAGAIN, syscall.ECONNRESET, syscall.EPIPE, syscall.ENOBUFS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// errHungUp: the other side closed the connection before it answered.
+var errHungUp = errors.New("the broker closed the connection before it answered")

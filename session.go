@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package switchboard
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// clientSession is a Client's standing connection to the broker, made when it is first needed and made anew when it is lost.
+//
+// There is no goroutine that reads. Of those who wait for something (a caller for its reply, Accept, Next), one holds the role
+// of the reader: it reads packets and passes to the others what is theirs, until it has its own; it also connects
+// again when the connection is lost. While something is held that the broker may speak about, and nobody waits, the
+// pump takes the role (pump.go).
+type clientSession struct {
+	client *Client
+	id     [16]byte // chosen once; only the reader changes it
+
+	role   chan struct{} // holds one token: who takes it is the reader
+	turns  atomic.Uint64 // how often a caller was the reader
+	change chan struct{} // holds one token: who takes it may send a request that changes something
+
+	reader // the reader's own
+	pump
+
+	// sending orders requests on the wire. It comes before mu.
+	sending  sync.Mutex
+	wire     *wire  // nil: not connected. Changed by the reader, under sending
+	sequence uint64 // the last one used
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	current *wire // being read, also while it is greeted
+	lastID  uint32
+	pending map[uint32]*call
+	held    []holding          // what was obtained, in order
+	byLease map[uint64]holding // names and doors
+	watches map[uint32]*Watcher
+	orphans []uint64 // leases that nobody wants any more
+	epoch   uint64   // counts sessions that began with nothing: leases of another one mean nothing
+	left    int      // calls that changed something and were abandoned before the reply
+
+	entries entryCache
+}
+
+// reader is what only who holds the role touches.
+type reader struct {
+	attended <-chan struct{} // of the context whose end wakes the reader
+	forget   func() bool     // ends that
+	lastly   <-chan struct{} // of the context before
+	bye      bool            // the broker ended politely: none is started in its place unless a call wants one
+	broker   [16]byte        // the one we are, or were, connected to
+	pause    time.Duration   // between attempts to connect that nobody waits for
+	nextTry  time.Time
+	served   bool // a reply for another goroutine was read
+}
+
+// holding is something that the session holds at the broker, and obtains again from its successor.
+type holding interface {
+	request() *call
+	// granted takes the reply, with descriptors from b, and returns the lease or 0. It is called by the reader.
+	granted(payload []byte, b *sys.Buffer) (lease uint64, err error)
+	// lost says that it is gone.
+	lost(err error)
+}
+
+func newSession(c *Client) *clientSession {
+	s := &clientSession{
+		client: c, id: newID(),
+		role: make(chan struct{}, 1), change: make(chan struct{}, 1),
+		pending: make(map[uint32]*call), byLease: make(map[uint64]holding), watches: make(map[uint32]*Watcher),
+		epoch:   1,
+	}
+	s.role <- struct{}{}
+	s.change <- struct{}{}
+	return s
+}
+
+// How a broker that does not run is missed.
+type mode int
+
+const (
+	waiting   mode = iota // nobody called: start one only if the last one crashed
+	calling               // a call of the program's: start one
+	unstarted             // a call that is not worth a broker
+)
+
+// do sends a request and waits for its reply, which it reads itself if nobody else is reading.
+func (s *clientSession) do(ctx context.Context, cl *call) error {
+	if err := s.begin(cl); err != nil {
+		s.unlockChange(cl)
+		return err
+	}
+	select {
+	case <-s.role:
+		return s.lead(ctx, cl)
+	default:
+	}
+	s.transmit(cl)
+	select {
+	case <-cl.done:
+		return cl.err
+	case <-s.role:
+		return s.lead(ctx, cl)
+	case <-ctx.Done():
+		return s.abandon(cl, ctx.Err())
+	}
+}
+
+// lead is the rest of do for who became the reader.
+func (s *clientSession) lead(ctx context.Context, cl *call) error {
+	s.turns.Add(1)
+	err := s.hold(ctx, cl, cl.finished, calling)
+	s.release()
+	if err != nil {
+		return s.abandon(cl, err)
+	}
+	<-cl.done
+	return cl.err
+}
+
+// begin makes a call known, so that its reply finds it.
+func (s *clientSession) begin(cl *call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case cl.epoch != 0 && cl.epoch != s.epoch:
+		return errNotConnected
+	}
+	cl.id = s.newIDLocked()
+	s.pending[cl.id] = cl
+	return nil
+}
+
+func (s *clientSession) newIDLocked() uint32 {
+	for {
+		s.lastID++
+		if s.lastID != 0 && s.pending[s.lastID] == nil && s.watches[s.lastID] == nil {
+			return s.lastID
+		}
+	}
+}
+
+// transmit sends a call if there is a connection. If not, who connects sends it.
+func (s *clientSession) transmit(cl *call) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	if s.wire != nil && cl.sent != s.wire {
+		s.put(s.wire, cl)
+	}
+}
+
+// put sends a call on w; false: the connection is lost. s.sending is held.
+func (s *clientSession) put(w *wire, cl *call) bool {
+	if cl.changes && cl.sequence == 0 {
+		s.sequence++
+		cl.sequence = s.sequence
+	}
+	cl.sent = w
+	cl.write()
+	return w.send(cl.packet, cl.fd, nil)
+}
+
+// abandon gives up waiting for a call, unless its reply has come. One that changes something stays until the reply comes, as
+// the next one may not be sent before.
+func (s *clientSession) abandon(cl *call, err error) error {
+	s.sending.Lock()
+	sent := cl.sent != nil && (cl.sent == s.wire || !cl.bound)
+	s.sending.Unlock()
+	s.mu.Lock()
+	if s.pending[cl.id] != cl {
+		s.mu.Unlock()
+		<-cl.done
+		return cl.err
+	}
+	if cl.changes && sent {
+		cl.abandoned = true
+		s.left++
+		s.mu.Unlock()
+		s.arm(pumpAfter)
+		return err
+	}
+	delete(s.pending, cl.id)
+	s.mu.Unlock()
+	s.unlockChange(cl)
+	return err
+}
+
+// finish completes a call that is no longer pending.
+func (s *clientSession) finish(cl *call, err error) {
+	cl.err = err
+	s.unlockChange(cl)
+	cl.done <- struct{}{}
+}
+
+// lockChange waits until no request that changes something is under way.
+func (s *clientSession) lockChange(ctx context.Context) error {
+	select {
+	case <-s.change:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.client.ctx.Done():
+		return errClosed
+	}
+}
+
+func (s *clientSession) unlockChange(cl *call) {
+	if cl.locked {
+		s.change <- struct{}{}
+	}
+}
+
+// take removes a call from those that wait for a reply, or returns nil.
+func (s *clientSession) take(id uint32) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cl := s.pending[id]
+	delete(s.pending, id)
+	if cl != nil && cl.abandoned {
+		s.left--
+	}
+	return cl
+}
+
+// failPending gives all calls an error that would be the same for each.
+func (s *clientSession) failPending(err error) {
+	s.mu.Lock()
+	var failed []*call
+	for id, cl := range s.pending {
+		delete(s.pending, id)
+		if cl.abandoned {
+			s.left--
+		}
+		failed = append(failed, cl)
+	}
+	s.mu.Unlock()
+	for _, cl := range failed {
+		s.finish(cl, err)
+	}
+}
+
+// hold reads as the holder of the role until done returns true; then the error is nil. first, if not nil, is sent on the way.
+func (s *clientSession) hold(ctx context.Context, first *call, done func() bool, m mode) error {
+	s.attend(ctx)
+	for !done() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.client.ctx.Err() != nil {
+			return errClosed
+		}
+		w := s.wire
+		if w == nil {
+			if first != nil && first.bound {
+				return errNotConnected
+			}
+			if err := s.connect(ctx, m); err != nil {
+				return err
+			}
+			continue
+		}
+		var before func() bool
+		if first != nil && first.sent != w {
+			before = func() bool {
+				s.sending.Lock()
+				defer s.sending.Unlock()
+				return s.put(w, first)
+			}
+		}
+		if err := s.step(w, before); err != nil {
+			s.lose(w, err)
+		}
+	}
+	return nil
+}
+
+// step waits for one packet and dispatches it. An error means that the connection is over.
+func (s *clientSession) step(w *wire, before func() bool) error {
+	b, n, err := w.receive(before)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.rest() // who woke us had a reason, at which the caller looks
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.dispatch(w, b, n)
+}
+
+// await waits until ready holds a token, or done is true for who reads meanwhile. Who calls it looks, and calls it again.
+func (s *clientSession) await(ctx context.Context, ready <-chan struct{}, done func() bool) error {
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.role:
+	}
+	s.turns.Add(1)
+	err := s.hold(ctx, nil, done, waiting)
+	next := s.nextTry
+	s.release()
+	if !errors.Is(err, errLater) {
+		return err
+	}
+	t := time.NewTimer(time.Until(next))
+	defer t.Stop()
+	select {
+	case <-ready:
+	case <-ctx.Done():
+	case <-t.C:
+	}
+	return nil
+}
+
+// release gives the role to the next.
+func (s *clientSession) release() {
+	if s.forget != nil && s.attended != s.lastly {
+		// Contexts mostly live as long as one call. One that came twice is kept.
+		s.lastly = s.attended
+		s.forget()
+		s.forget, s.attended = nil, nil
+	}
+	s.role <- struct{}{}
+	if s.interested() {
+		s.arm(pumpAfter)
+	}
+}
+
+// attend makes the end of ctx wake the reader.
+func (s *clientSession) attend(ctx context.Context) {
+	done := ctx.Done()
+	if done == nil || done == s.attended {
+		return
+	}
+	if s.forget != nil {
+		s.forget()
+	}
+	s.attended, s.forget = done, context.AfterFunc(ctx, s.wake)
+}
+
+// wake makes the reader look again at what it waits for.
+func (s *clientSession) wake() {
+	s.mu.Lock()
+	w := s.current
+	s.mu.Unlock()
+	if w != nil {
+		w.wake()
+	}
+}
+
+// interested reports whether the broker may have something to say that nobody asked for.
+func (s *clientSession) interested() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)+len(s.watches)+s.left > 0 && !s.closed
+}
+
+// close ends the session and everything in it.
+func (s *clientSession) close() {
+	s.mu.Lock()
+	s.closed = true
+	w := s.current
+	held, watches := s.held, s.watches
+	s.held, s.byLease, s.watches = nil, nil, nil
+	s.mu.Unlock()
+	s.stopPump()
+	if w != nil {
+		w.close()
+	}
+	for _, h := range held {
+		h.lost(errClosed)
+	}
+	for _, watcher := range watches {
+		watcher.lost(errClosed)
+	}
+	s.failPending(errClosed)
+	<-s.role // whoever was reading has noticed
+	if s.forget != nil {
+		s.forget()
+		s.forget, s.attended = nil, nil
+	}
+	s.role <- struct{}{}
+}
+
+// helloPayload names the session and the program.
+func (s *clientSession) helloPayload(b []byte) []byte {
+	return session.Hello{Session: s.id, Program: filepath.Base(os.Args[0])}.Append(b)
+}
+
+// errNotConnected: there is no connection, and none is made for this.
+var errNotConnected = errors.New("there is no connection to the broker")

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package switchboard
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+)
+
+// pathBacklog is the backlog of a listening socket.
+const pathBacklog = 4096
+
+// socket is a listening socket that the broker bound, of a Listener with ByPath.
+type socket struct {
+	file   *os.File
+	raw    syscall.RawConn
+	closed atomic.Bool
+}
+
+// newSocket listens anew on a socket, so that callers see this process as their peer.
+func newSocket(fd *sys.FD) (*socket, error) {
+	if fd == nil {
+		return nil, errors.New("no descriptors are left")
+	}
+	if err := errors.Join(sys.SetNonblock(fd.Int(), true), sys.Relisten(fd.Int(), pathBacklog)); err != nil {
+		fd.Close()
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd.Take()), "listener")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &socket{file: file, raw: raw}, nil
+}
+
+// accept waits for a connection. The error is net.ErrClosed after close.
+func (s *socket) accept() (*sys.FD, error) {
+	fd, errno := -1, error(nil)
+	err := s.raw.Read(func(listener uintptr) bool {
+		fd, errno = sys.Accept(int(listener))
+		return errno != syscall.EAGAIN
+	})
+	switch {
+	case s.closed.Load():
+		sys.NewFD(fd).Close()
+		return nil, net.ErrClosed
+	case err != nil:
+		return nil, err
+	case errno != nil:
+		return nil, os.NewSyscallError("accept", errno)
+	}
+	return sys.NewFD(fd), nil
+}
+
+// rest returns what is in the queue, without waiting.
+func (s *socket) rest() (fds []*sys.FD) {
+	_ = s.raw.Control(func(listener uintptr) {
+		for {
+			fd, err := sys.Accept(int(listener))
+			if err != nil {
+				return
+			}
+			fds = append(fds, sys.NewFD(fd))
+		}
+	})
+	return fds
+}
+
+func (s *socket) close() {
+	s.closed.Store(true)
+	s.file.Close()
+}
+
+// listeningSocket returns the socket to accept from, or nil.
+func (l *Listener) listeningSocket() *socket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.socket
+}
+
+// drain takes over those who had connected to a socket that another one replaces.
+func (l *Listener) drain(old *socket) {
+	for _, fd := range old.rest() {
+		if !l.reserve() {
+			fd.Close()
+			continue
+		}
+		conn, _ := newConn(fd, l.name, false)
+		l.deliver(conn)
+	}
+	old.close()
+}
