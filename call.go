@@ -3,7 +3,6 @@
 package switchboard
 
 import (
-	"context"
 	"sync"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -20,7 +19,9 @@ type call struct {
 	changes bool                  // it has a sequence
 	locked  bool                  // it holds the token of clientSession.change
 	bound   bool                  // it is about what this connection holds: done when the connection is lost
+	once    bool                  // bound from when it was sent; and no broker is started for it
 	epoch   uint64                // if bound: of the session that it is about; 0: any
+	kept    bool                  // nobody waits, and it is wanted whatever happens to others
 
 	// Guarded by clientSession.sending.
 	sent     *wire // where it was sent last
@@ -30,7 +31,8 @@ type call struct {
 	// reply's buffer goes to the caller.
 	apply func(payload []byte, b *sys.Buffer) error
 
-	abandoned bool // nobody waits; guarded by clientSession.mu
+	abandoned bool            // nobody waits; guarded by clientSession.mu
+	lost      func(err error) // if not nil: told the error, if there is one
 
 	done    chan struct{} // holds one token when what follows is valid
 	err     error
@@ -45,6 +47,9 @@ var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1
 func newCall(op session.Op, build func(b []byte) []byte) *call {
 	return &call{op: op, build: build, done: make(chan struct{}, 1)}
 }
+
+// void reports whether the call means nothing on another connection. clientSession.sending is held, or the role.
+func (cl *call) void() bool { return cl.bound || cl.once && cl.sent != nil }
 
 func (cl *call) finished() bool { return len(cl.done) > 0 }
 
@@ -62,4 +67,3 @@ func (cl *call) write() {
 	}
 	h.Append(cl.packet[:0])
 }
-

@@ -72,6 +72,7 @@ func (s *clientSession) failHeld(err error) {
 	for _, w := range watches {
 		w.lost(err)
 	}
+	s.failPending(err, true)
 }
 
 // connect makes the connection and restores on it what the session had. Only the reader does, while there is none.
@@ -87,9 +88,12 @@ func (s *clientSession) connect(ctx context.Context, m mode) error {
 	if ctx.Err() != nil || s.client.ctx.Err() != nil {
 		return err
 	}
-	if m != waiting {
+	if m == unstarted {
+		return err
+	}
+	if m == calling {
 		if _, hasty := ctx.Deadline(); !hasty || !errors.Is(err, ErrTryAgain) {
-			s.failPending(err) // others would not fare better
+			s.failPending(err, false) // others would not fare better
 		}
 		return err
 	}
@@ -194,7 +198,7 @@ func (s *clientSession) greet(ctx context.Context, w *wire) (final bool, err err
 		}
 	}
 	s.sending.Unlock()
-	s.returnOrphans()
+	s.orphansLater()
 	return false, nil
 }
 
@@ -228,7 +232,7 @@ func (s *clientSession) resume(hello session.HelloReply) {
 		switch {
 		case hello.Resumed:
 			s.sequence = max(s.sequence, cl.sequence)
-		case cl.bound:
+		case cl.void():
 			done = append(done, cl)
 		default:
 			cl.sequence = 0
@@ -300,14 +304,14 @@ func (s *clientSession) obtainAgain(ctx context.Context, w *wire) error {
 	held := append([]holding(nil), s.held...)
 	s.mu.Unlock()
 	for _, h := range held {
-		cl := s.claimCall(h, true)
+		cl := s.obtainCall(h, true)
 		err := s.exchange(ctx, w, cl)
 		var refused *Error
 		switch {
 		case err == nil, errors.Is(err, errUnwanted):
 		case errors.As(err, &refused):
 			s.client.log.Warn("not obtained again", "folder", s.client.dir, "err", err)
-			s.drop(h)
+			s.drop(h) // it has no lease
 			h.lost(err)
 		default:
 			return err

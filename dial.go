@@ -232,11 +232,11 @@ func (q *question) advance(fd uintptr) bool {
 	}
 	q.keepSender()
 	switch {
+	case n == 0 && err == nil, errors.Is(err, syscall.ECONNRESET):
+		q.err = errHungUp
+		return true
 	case err != nil:
 		q.err = err
-		return true
-	case n == 0:
-		q.err = errHungUp
 		return true
 	}
 	q.answer = append(q.answer, q.buffer.Data[:n]...)

@@ -57,7 +57,7 @@ func (s *clientSession) reply(h session.Header, payload []byte, b *sys.Buffer) {
 	err := cl.apply(payload, b)
 	putBuffer(b)
 	s.finish(cl, err)
-	s.returnOrphans()
+	s.orphansLater()
 }
 
 func (s *clientSession) event(w *wire, h session.Header, payload []byte, b *sys.Buffer) error {
@@ -104,6 +104,7 @@ func (s *clientSession) event(w *wire, h session.Header, payload []byte, b *sys.
 func (s *clientSession) ended(m session.Ended) {
 	s.mu.Lock()
 	h := s.byLease[m.Lease]
+	delete(s.byLease, m.Lease)
 	s.mu.Unlock()
 	if h != nil {
 		s.drop(h)

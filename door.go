@@ -59,7 +59,7 @@ func (d *door) connect(t sys.SocketType, passCred bool) (*sys.FD, error) {
 	ours.Close()
 	switch {
 	case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		err = &Error{Code: CodeUnavailable, Err: err,
+		err = &Error{Code: CodeUnavailable, // it does not pass
 			Text: "the door that this program was given (" + EnvSessionFD + ") is closed: who gave it, or its namespace, has ended"}
 	case errors.Is(err, syscall.EBADF), errors.Is(err, syscall.ENOTSOCK):
 		err = newDoor(strconv.Itoa(d.fd)).err

@@ -20,11 +20,13 @@ var errUnwanted = errors.New("given up meanwhile")
 
 // obtain asks the broker for something that the session holds from then on.
 func (s *clientSession) obtain(ctx context.Context, h holding) error {
-	if err := s.lockChange(ctx); err != nil {
+	if err := s.giveBack(ctx); err != nil { // it may be the same name
+		h.lost(err)
 		return err
 	}
 	cl := s.obtainCall(h, false)
 	cl.locked = true
+	cl.lost = h.lost // also when nobody waits any more: until then the call needs what h has
 	return s.do(ctx, cl)
 }
 
@@ -36,6 +38,9 @@ func (s *clientSession) obtainCall(h holding, again bool) *call {
 	cl.apply = func(payload []byte, b *sys.Buffer) error {
 		lease, err := h.granted(payload, b)
 		if err != nil {
+			if lease != 0 {
+				s.orphan(lease)
+			}
 			return err
 		}
 		if !s.enter(h, lease, cl, again) {
@@ -51,7 +56,7 @@ func (s *clientSession) obtainCall(h holding, again bool) *call {
 func (s *clientSession) enter(h holding, lease uint64, cl *call, again bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wanted := !cl.unwanted && !s.closed
+	wanted := !cl.abandoned && !s.closed
 	if again {
 		wanted = slices.Contains(s.held, h)
 	}
@@ -67,51 +72,91 @@ func (s *clientSession) enter(h holding, lease uint64, cl *call, again bool) boo
 	return wanted
 }
 
-// drop takes a holding out of the books and returns its lease, 0 if it has none now, with the session that it is of.
-func (s *clientSession) drop(h holding) (lease, epoch uint64) {
+func (s *clientSession) orphan(lease uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.orphans = append(s.orphans, lease)
+}
+
+// release gives up something that is held, and waits until the broker has heard. Without a connection there is
+// nothing to tell.
+func (s *clientSession) release(h holding) {
+	if s.drop(h) {
+		s.returnOrphans()
+	}
+}
+
+// drop takes a holding out of the books. Its lease, if it has one, becomes an orphan: then it returns true.
+func (s *clientSession) drop(h holding) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.Index(s.held, h); i >= 0 {
 		s.held = slices.Delete(s.held, i, i+1)
 	}
-	for id, other := range s.byLease {
+	for lease, other := range s.byLease {
 		if other == h {
-			delete(s.byLease, id)
-			return id, s.epoch
+			delete(s.byLease, lease)
+			s.orphans = append(s.orphans, lease)
+			return true
 		}
 	}
-	return 0, s.epoch
+	return false
 }
 
-// giveBack releases a lease, and waits for that. Without a connection there is nothing to release.
-func (s *clientSession) giveBack(lease, epoch uint64) {
-	if lease == 0 {
-		return
-	}
+// returnOrphans gives back what nobody wants, within releaseTimeout.
+func (s *clientSession) returnOrphans() {
 	ctx, cancel := context.WithTimeout(s.client.ctx, releaseTimeout)
 	defer cancel()
-	if s.lockChange(ctx) != nil {
-		return
+	if s.giveBack(ctx) == nil {
+		s.change <- struct{}{}
 	}
-	cl := newCall(session.OpRelease, session.Release{Lease: lease}.Append)
-	cl.changes, cl.locked, cl.bound, cl.epoch = true, true, true, epoch
-	cl.apply = ignoreReply
-	_ = s.do(ctx, cl) // it is gone in any case
 }
 
-// returnOrphans gives back what was obtained for nobody.
-func (s *clientSession) returnOrphans() {
+// orphansLater is returnOrphans for the reader, who can't wait.
+func (s *clientSession) orphansLater() {
 	s.mu.Lock()
-	orphans, epoch := s.orphans, s.epoch
-	s.orphans = nil
+	n := len(s.orphans)
 	s.mu.Unlock()
-	if len(orphans) > 0 {
-		s.client.run(func() {
-			for _, lease := range orphans {
-				s.giveBack(lease, epoch)
-			}
-		})
+	if n > 0 {
+		s.client.run(s.returnOrphans)
 	}
+}
+
+// giveBack releases what nobody wants. Without an error it returns with the token of s.change.
+func (s *clientSession) giveBack(ctx context.Context) error {
+	for {
+		if err := s.lockChange(ctx); err != nil {
+			return err
+		}
+		lease, epoch := s.nextOrphan()
+		if lease == 0 {
+			return nil
+		}
+		cl := newCall(session.OpRelease, session.Release{Lease: lease}.Append)
+		cl.changes, cl.locked, cl.bound, cl.epoch = true, true, true, epoch
+		cl.apply = ignoreReply // it is gone in any case
+		err := s.do(ctx, cl)
+		if err == nil || errors.Is(err, errNotConnected) {
+			continue
+		}
+		s.sending.Lock()
+		unheard := cl.sent == nil
+		s.sending.Unlock()
+		if unheard {
+			s.orphan(lease)
+		}
+		return err
+	}
+}
+
+func (s *clientSession) nextOrphan() (lease, epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.orphans) > 0 {
+		lease = s.orphans[0]
+		s.orphans = s.orphans[1:]
+	}
+	return lease, s.epoch
 }
 
 func ignoreReply([]byte, *sys.Buffer) error { return nil }

@@ -95,6 +95,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, l.failed(context.Cause(l.ctx))
 		}
 		if s := l.listeningSocket(); s != nil {
+			l.signal() // for another Accept that found none
 			fd, err := s.accept()
 			switch {
 			case err == nil:
@@ -114,13 +115,17 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 func (l *Listener) failed(err error) error {
-	return &net.OpError{Op: "accept", Net: Addr{}.Network(), Addr: l.Addr(), Err: during("keep", l.name, err)}
+	var e *Error
+	if errors.As(err, &e) {
+		err = during("keep", l.name, e)
+	}
+	return &net.OpError{Op: "accept", Net: Addr{}.Network(), Addr: l.Addr(), Err: err}
 }
 
 // Close gives the name back, and closes connections that were not accepted. Accept returns net.ErrClosed. Closing again does nothing.
 func (l *Listener) Close() error {
 	if l.end(errClosed) {
-		l.session.giveBack(l.session.drop(l))
+		l.session.release(l)
 	}
 	return nil
 }
@@ -162,7 +167,7 @@ func (l *Listener) signal() {
 func (l *Listener) finished() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.queue) > 0 || l.ended
+	return len(l.queue) > 0 || l.ended || l.socket != nil
 }
 
 // reserve makes room for a connection, which deliver then fills; false: there is none.
@@ -207,7 +212,16 @@ func (l *Listener) end(why error) bool {
 	return !ended
 }
 
+// request asks for the name. A socket of before is in the way of the one that comes: it is closed, and who
+// had connected to it is taken over.
 func (l *Listener) request() *call {
+	l.mu.Lock()
+	old := l.socket
+	l.socket = nil
+	l.mu.Unlock()
+	if old != nil {
+		l.drain(old)
+	}
 	return newCall(session.OpClaim, session.Claim{
 		Name: l.name, Kind: session.EntryService, Version: l.options.version, Scope: l.options.scope,
 		Accept: l.options.accept, Path: l.options.path,
@@ -235,12 +249,9 @@ func (l *Listener) granted(payload []byte, b *sys.Buffer) (uint64, error) {
 		}
 	}
 	l.mu.Lock()
-	old := l.socket
+	defer l.mu.Unlock()
 	l.socket, l.path = s, path
-	l.mu.Unlock()
-	if old != nil {
-		l.drain(old)
-	}
+	l.signal()
 	return m.Lease, nil
 }
 

@@ -78,5 +78,5 @@ func (s *clientSession) idle() {
 	if s.interested() {
 		s.arm(pause)
 	}
-	s.release()
+	s.leave()
 }

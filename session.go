@@ -47,7 +47,7 @@ type clientSession struct {
 	watches map[uint32]*Watcher
 	orphans []uint64 // leases that nobody wants any more
 	epoch   uint64   // counts sessions that began with nothing: leases of another one mean nothing
-	left    int      // calls that changed something and were abandoned before the reply
+	left    int      // pending calls that nobody waits for, and whose replies matter
 
 	entries entryCache
 }
@@ -78,7 +78,7 @@ func newSession(c *Client) *clientSession {
 		client: c, id: newID(),
 		role: make(chan struct{}, 1), change: make(chan struct{}, 1),
 		pending: make(map[uint32]*call), byLease: make(map[uint64]holding), watches: make(map[uint32]*Watcher),
-		epoch:   1,
+		epoch: 1,
 	}
 	s.role <- struct{}{}
 	s.change <- struct{}{}
@@ -97,7 +97,7 @@ const (
 // do sends a request and waits for its reply, which it reads itself if nobody else is reading.
 func (s *clientSession) do(ctx context.Context, cl *call) error {
 	if err := s.begin(cl); err != nil {
-		s.unlockChange(cl)
+		s.finish(cl, err)
 		return err
 	}
 	select {
@@ -119,8 +119,12 @@ func (s *clientSession) do(ctx context.Context, cl *call) error {
 // lead is the rest of do for who became the reader.
 func (s *clientSession) lead(ctx context.Context, cl *call) error {
 	s.turns.Add(1)
-	err := s.hold(ctx, cl, cl.finished, calling)
-	s.release()
+	m := calling
+	if cl.once {
+		m = unstarted
+	}
+	err := s.hold(ctx, cl, cl.finished, m)
+	s.leave()
 	if err != nil {
 		return s.abandon(cl, err)
 	}
@@ -140,6 +144,9 @@ func (s *clientSession) begin(cl *call) error {
 	}
 	cl.id = s.newIDLocked()
 	s.pending[cl.id] = cl
+	if cl.kept {
+		s.left++
+	}
 	return nil
 }
 
@@ -176,7 +183,7 @@ func (s *clientSession) put(w *wire, cl *call) bool {
 // the next one may not be sent before.
 func (s *clientSession) abandon(cl *call, err error) error {
 	s.sending.Lock()
-	sent := cl.sent != nil && (cl.sent == s.wire || !cl.bound)
+	sent := cl.sent != nil && (cl.sent == s.wire || !cl.void())
 	s.sending.Unlock()
 	s.mu.Lock()
 	if s.pending[cl.id] != cl {
@@ -193,13 +200,16 @@ func (s *clientSession) abandon(cl *call, err error) error {
 	}
 	delete(s.pending, cl.id)
 	s.mu.Unlock()
-	s.unlockChange(cl)
+	s.finish(cl, err)
 	return err
 }
 
 // finish completes a call that is no longer pending.
 func (s *clientSession) finish(cl *call, err error) {
 	cl.err = err
+	if cl.lost != nil && err != nil {
+		cl.lost(err)
+	}
 	s.unlockChange(cl)
 	cl.done <- struct{}{}
 }
@@ -227,23 +237,28 @@ func (s *clientSession) take(id uint32) *call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cl := s.pending[id]
-	delete(s.pending, id)
-	if cl != nil && cl.abandoned {
-		s.left--
+	if cl != nil {
+		s.removeLocked(cl)
 	}
 	return cl
 }
 
-// failPending gives all calls an error that would be the same for each.
-func (s *clientSession) failPending(err error) {
+func (s *clientSession) removeLocked(cl *call) {
+	delete(s.pending, cl.id)
+	if cl.abandoned || cl.kept {
+		s.left--
+	}
+}
+
+// failPending gives all calls of the program's an error that would be the same for each, and with all the others too.
+func (s *clientSession) failPending(err error, all bool) {
 	s.mu.Lock()
 	var failed []*call
-	for id, cl := range s.pending {
-		delete(s.pending, id)
-		if cl.abandoned {
-			s.left--
+	for _, cl := range s.pending {
+		if all || !cl.kept {
+			s.removeLocked(cl)
+			failed = append(failed, cl)
 		}
-		failed = append(failed, cl)
 	}
 	s.mu.Unlock()
 	for _, cl := range failed {
@@ -263,7 +278,7 @@ func (s *clientSession) hold(ctx context.Context, first *call, done func() bool,
 		}
 		w := s.wire
 		if w == nil {
-			if first != nil && first.bound {
+			if first != nil && first.void() {
 				return errNotConnected
 			}
 			if err := s.connect(ctx, m); err != nil {
@@ -311,7 +326,7 @@ func (s *clientSession) await(ctx context.Context, ready <-chan struct{}, done f
 	s.turns.Add(1)
 	err := s.hold(ctx, nil, done, waiting)
 	next := s.nextTry
-	s.release()
+	s.leave()
 	if !errors.Is(err, errLater) {
 		return err
 	}
@@ -325,8 +340,8 @@ func (s *clientSession) await(ctx context.Context, ready <-chan struct{}, done f
 	return nil
 }
 
-// release gives the role to the next.
-func (s *clientSession) release() {
+// leave gives the role to the next.
+func (s *clientSession) leave() {
 	if s.forget != nil && s.attended != s.lastly {
 		// Contexts mostly live as long as one call. One that came twice is kept.
 		s.lastly = s.attended
@@ -386,7 +401,7 @@ func (s *clientSession) close() {
 	for _, watcher := range watches {
 		watcher.lost(errClosed)
 	}
-	s.failPending(errClosed)
+	s.failPending(errClosed, true)
 	<-s.role // whoever was reading has noticed
 	if s.forget != nil {
 		s.forget()

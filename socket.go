@@ -48,8 +48,7 @@ func (s *socket) accept() (*sys.FD, error) {
 		return errno != syscall.EAGAIN
 	})
 	switch {
-	case s.closed.Load():
-		sys.NewFD(fd).Close()
+	case err != nil && s.closed.Load():
 		return nil, net.ErrClosed
 	case err != nil:
 		return nil, err

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bench measures Switchboard against other ways to the same end, and
 // prints the ratios of one run.
 //
@@ -101,6 +103,7 @@ func groups(p *peers) []rows.Group {
 	return []rows.Group{
 		{Name: "look-ups", Measure: p.lookUps},
 		{Name: "connect from C", Measure: p.connect},
+		{Name: "names from C", Measure: p.names},
 		{Name: "idle", Measure: p.idle},
 	}
 }

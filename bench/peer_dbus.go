@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -5,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 
 	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
 	"github.com/switchboard-ipc/switchboard/bench/rows"
@@ -14,6 +17,7 @@ import (
 type bus struct {
 	program string // the C client
 	address string
+	broker  int // its process id
 }
 
 // startBus starts dbus-broker for a group, or says why it cannot be had.
@@ -27,12 +31,17 @@ func (p *peers) startBus(ctx context.Context, e *rows.Env) (*bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w (Debian package libsystemd-dev)", err)
 	}
-	_, err = e.Start(ctx, []string{p.self, busArgument, e.Folder}, proc.Options{Setup: isolate})
+	role, err := e.Start(ctx, []string{p.self, busArgument, e.Folder}, proc.Options{Setup: isolate})
 	if err != nil {
 		return nil, err
 	}
+	launcher, err := strconv.Atoi(role.First)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find dbus-broker: %w", err)
+	}
 	b := &bus{program: program, address: "unix:path=" + busSocket(e.Folder)}
 	_, err = e.Start(ctx, []string{program, b.address, "serve", busName}, proc.Options{EndsByTERM: true})
+	b.broker = proc.ChildOf(launcher)
 	return b, err
 }
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -32,7 +34,8 @@ func isolate(cmd *exec.Cmd) {
 }
 
 // busRole runs dbus-broker in the folder that is its argument, where systemd
-// is not process 1, until its input ends. The launcher then lacks three
+// is not process 1, until its input ends; it prints the launcher's process id
+// when it can be used. The launcher then lacks three
 // things, which it gets: a journal to log to (a datagram socket, in this
 // process's own mount namespace), a bus to announce itself on (a dbus-daemon),
 // and a listening socket (systemd-socket-activate).
@@ -80,7 +83,7 @@ func runBus(ctx context.Context, folder string, in io.Reader, out, errOut io.Wri
 	if err != nil {
 		return err
 	}
-	daemon, _, err := proc.Start(ctx, []string{"dbus-daemon", "--config-file=" + daemonConfig, "--nofork", "--print-address"},
+	daemon, err := proc.Start(ctx, []string{"dbus-daemon", "--config-file=" + daemonConfig, "--nofork", "--print-address"},
 		proc.Options{EndsByTERM: true})
 	if err != nil {
 		return err
@@ -108,7 +111,7 @@ func runBus(ctx context.Context, folder string, in io.Reader, out, errOut io.Wri
 	if err := awaitSocket(ctx, busSocket(folder)); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "ready")
+	fmt.Fprintln(out, launcher.Process.Pid)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -45,6 +47,7 @@ func (p *peers) compile(ctx context.Context, program string, flags ...string) (s
 
 // result is what the C programs print: c/loop.h.
 type result struct {
+	All    int     `json:"all"`
 	Rate   float64 `json:"rate"`
 	Median float64 `json:"median_ns"`
 }

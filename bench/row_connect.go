@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -32,7 +34,7 @@ func (p *peers) connect(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 	if _, err := e.StartRole(ctx, "own", b.Folder, "bench.go"); err != nil {
 		return nil, err
 	}
-	slice := fmt.Sprint(e.Slice().Seconds() / 2)
+	slice := fmt.Sprint(e.Slice().Seconds() / 4)
 	ways := [][]string{
 		{program, "plain", plain, slice},
 		{program, "dial", b.Folder, "bench.c", slice},
@@ -43,7 +45,7 @@ func (p *peers) connect(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 		ways = append(ways, []string{bus.program, bus.address, "call", busName, "1", slice, "latencies"})
 	}
 	took := make([][]float64, len(ways))
-	for range e.Rounds() {
+	for range 3 * e.Rounds() {
 		for i, argv := range ways {
 			r, err := loop(ctx, argv...)
 			if err != nil {

@@ -1,24 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
 	"github.com/switchboard-ipc/switchboard/bench/rows"
 )
 
 const busName = "com.example.Bench"
 
-// contender is one way to look a name up, and its rates.
+// contender is one way to look a name up, and its figures.
 type contender struct {
-	run   func(ctx context.Context, clients int) (float64, error)
-	rates []float64
+	run    func(ctx context.Context, clients int) (count int, perSecond float64, err error)
+	broker int // the process id of the broker that answers
+
+	rates []float64 // look-ups per second
+	cpu   []float64 // microseconds of the broker's processor time for each
 }
 
 // lookUps compares look-ups per second with GetNameOwner of dbus-broker: ours
 // from C with raw system calls and from Go, the peer's from C with sd-bus and,
 // for whoever wonders what is sd-bus's part, with raw system calls. The design
-// asks for twice the rate of sd-bus at 8 clients.
+// asks for twice the rate of sd-bus at 8 clients. The processor time of the
+// two brokers says what is theirs of it, on a busy machine too.
 func (p *peers) lookUps(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 	b, err := e.StartBroker(ctx)
 	if err != nil {
@@ -28,18 +36,16 @@ func (p *peers) lookUps(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 		return nil, err
 	}
 	all := rows.LookUpClients()
-	goLoop, err := e.StartLookUps(ctx, b.Folder, "bench", 1, 1, all[len(all)-1])
+	fromGo, err := goLookUps(ctx, e, b, all[len(all)-1])
 	if err != nil {
 		return nil, err
 	}
-	fromGo := &contender{run: func(ctx context.Context, n int) (float64, error) { return goLoop.Run(ctx, n, e.Slice()) }}
-	fromC, cMissing := p.ourLookUps(ctx, e, b)
+	fromC, cMissing := p.ourLookUps(ctx, e, b, 1, 1)
 	bus, raw, busMissing := p.busLookUps(ctx, e)
 
 	var table []rows.Row
 	for _, n := range all {
-		list := []*contender{fromC, bus, fromGo, raw}
-		if err := measure(ctx, e, n, list); err != nil {
+		if err := measure(ctx, e, n, fromC, bus, fromGo, raw); err != nil {
 			return nil, err
 		}
 		limit := rows.Limit{}
@@ -59,18 +65,20 @@ func (p *peers) lookUps(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 		}
 		row("C", fromC, cMissing, "GetNameOwner, sd-bus", bus, limit)
 		row("Go", fromGo, nil, "GetNameOwner, sd-bus", bus, limit)
-		if raw != nil {
+		if raw != nil && cMissing == nil {
 			row("C", fromC, cMissing, "GetNameOwner, raw calls", raw, rows.Limit{})
+			table = append(table, rows.Compare(fmt.Sprintf("the broker's CPU for one, %d clients", n), "µs",
+				fromC.cpu, "dbus-broker's", raw.cpu, rows.Limit{}))
 		}
 	}
 	return table, nil
 }
 
-// measure gives every contender a slice of each round.
-func measure(ctx context.Context, e *rows.Env, clients int, list []*contender) error {
+// measure gives every contender that there is a slice of each round.
+func measure(ctx context.Context, e *rows.Env, clients int, list ...*contender) error {
 	for _, c := range list {
 		if c != nil {
-			c.rates = nil
+			c.rates, c.cpu = nil, nil
 		}
 	}
 	for range e.Rounds() {
@@ -78,26 +86,48 @@ func measure(ctx context.Context, e *rows.Env, clients int, list []*contender) e
 			if c == nil {
 				continue
 			}
-			rate, err := c.run(ctx, clients)
-			if err != nil {
+			if err := c.once(ctx, clients); err != nil {
 				return err
 			}
-			c.rates = append(c.rates, rate)
 		}
 	}
 	return nil
 }
 
-// ourLookUps is our C client, or why there is none.
-func (p *peers) ourLookUps(ctx context.Context, e *rows.Env, b *rows.Broker) (*contender, error) {
+func (c *contender) once(ctx context.Context, clients int) error {
+	before, err := proc.CPU(c.broker)
+	if err != nil {
+		return err
+	}
+	count, rate, err := c.run(ctx, clients)
+	if err != nil {
+		return err
+	}
+	after, err := proc.CPU(c.broker)
+	c.rates = append(c.rates, rate)
+	c.cpu = append(c.cpu, float64(after-before)/float64(time.Microsecond)/float64(count))
+	return err
+}
+
+// goLookUps is the Go library's client.
+func goLookUps(ctx context.Context, e *rows.Env, b *rows.Broker, most int) (*contender, error) {
+	l, err := e.StartLookUps(ctx, b.Folder, "bench", 1, 1, most)
+	if err != nil {
+		return nil, err
+	}
+	return &contender{broker: b.PID(), run: func(ctx context.Context, n int) (int, float64, error) {
+		return l.Run(ctx, n, e.Slice())
+	}}, nil
+}
+
+// ourLookUps is our C client, or why there is none. It looks up the names
+// bench.sS.nN of so many sessions with so many each.
+func (p *peers) ourLookUps(ctx context.Context, e *rows.Env, b *rows.Broker, sessions, names int) (*contender, error) {
 	program, err := p.compile(ctx, "lookup_sb")
 	if err != nil {
 		return nil, err
 	}
-	return &contender{run: func(ctx context.Context, n int) (float64, error) {
-		r, err := loop(ctx, program, b.Folder, "bench.s0.n0", fmt.Sprint(n), seconds(e))
-		return r.Rate, err
-	}}, nil
+	return cLoop(e, b.PID(), program, b.Folder, "bench", fmt.Sprint(sessions), fmt.Sprint(names)), nil
 }
 
 // busLookUps are the clients of dbus-broker, or why there are none.
@@ -106,14 +136,14 @@ func (p *peers) busLookUps(ctx context.Context, e *rows.Env) (bySdBus, byHand *c
 	if err != nil {
 		return nil, nil, err
 	}
-	way := func(how string) *contender {
-		return &contender{run: func(ctx context.Context, n int) (float64, error) {
-			r, err := loop(ctx, bus.program, bus.address, how, busName, fmt.Sprint(n), seconds(e))
-			return r.Rate, err
-		}}
-	}
-	return way("owner"), way("owner-raw"), nil
+	return cLoop(e, bus.broker, bus.program, bus.address, "owner", busName),
+		cLoop(e, bus.broker, bus.program, bus.address, "owner-raw", busName), nil
 }
 
-// seconds is a slice, for the C programs.
-func seconds(e *rows.Env) string { return fmt.Sprint(e.Slice().Seconds()) }
+// cLoop is a C program that takes the number of clients and the seconds as its last arguments.
+func cLoop(e *rows.Env, broker int, argv ...string) *contender {
+	return &contender{broker: broker, run: func(ctx context.Context, clients int) (int, float64, error) {
+		r, err := loop(ctx, append(argv[:len(argv):len(argv)], fmt.Sprint(clients), fmt.Sprint(e.Slice().Seconds()))...)
+		return r.All, r.Rate, err
+	}}
+}

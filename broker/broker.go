@@ -37,17 +37,19 @@ type Broker struct {
 
 	// mu guards the directory and the table. Its holder applies one event and carries out its actions; nothing that
 	// can block happens under it.
-	mu         sync.Mutex
-	directory  *directory.Directory
-	table      *table
-	undone     []directory.Event // what carrying out actions brought about, to be applied after them
-	wakeAt     int64             // when the loop will look at deadlines by itself
-	retry      []directory.ID    // sessions to which a hand-over failed for want of descriptors
-	retryAt    int64
-	busyAt     int64  // when a lease was last held
-	ending     string // why no newcomer is accepted, or ""
-	drainUntil int64  // at the end: how long callers may still wait
-	stop       bool   // the loop ends
+	mu            sync.Mutex
+	directory     *directory.Directory
+	table         *table
+	undone        []directory.Event // what carrying out actions brought about, to be applied after them
+	wakeAt        int64             // when the loop will look at deadlines by itself
+	retry         []directory.ID    // sessions to which a hand-over failed for want of descriptors
+	retryAt       int64
+	sessionsNoted int    // opened or ended since memory was trimmed
+	trimAt        int64  // when it will be
+	busyAt        int64  // when a lease was last held
+	ending        string // why no newcomer is accepted, or ""
+	drainUntil    int64  // at the end: how long callers may still wait
+	stop          bool   // the loop ends
 
 	sessions              sync.WaitGroup // their goroutines
 	handedNow, handedLive int            // connections taken since they were compared with the kernel's list; those it had then
@@ -81,7 +83,7 @@ func New(config Config) (*Broker, error) {
 	b := &Broker{
 		config: config, log: config.Logger, uid: os.Geteuid(), overflow: overflowUID(), started: time.Now(), maxFD: limit - reserve,
 		index: newIndex(), table: newTable(), directory: directory.New(config.Limits.directory()),
-		reading: make(map[directory.ID]*caller),
+		reading: make(map[directory.ID]*caller), trimAt: never,
 		packets: sync.Pool{New: func() any { return newPacket() }},
 	}
 	rand.Read(b.instance[:])

@@ -28,13 +28,14 @@ type Listeners struct {
 
 // Limits bound what peers can make the broker hold. 0 is the default.
 type Limits struct {
-	NamesPerSession   int // leases of one session: 1,024
-	WatchesPerSession int // 64
-	WaitingCallers    int // callers that wait for one service: 1,024
+	NamesPerSession   int           // leases of one session: 1,024
+	WatchesPerSession int           // 64
+	WaitingCallers    int           // callers that wait for one service: 1,024
+	TakeOver          time.Duration // how long a caller waits for its connection to be taken over: 2 s
 }
 
 func (l Limits) directory() directory.Limits {
-	return directory.Limits{NamesPerSession: l.NamesPerSession, WatchesPerSession: l.WatchesPerSession, Waiting: l.WaitingCallers}
+	return directory.Limits{NamesPerSession: l.NamesPerSession, WatchesPerSession: l.WatchesPerSession, Waiting: l.WaitingCallers, TakeOver: int64(l.TakeOver)}
 }
 
 const (

@@ -14,15 +14,15 @@ const compareEvery = 4096
 
 // compareConnections forgets connections that the kernel does not list any more.
 func (b *Broker) compareConnections() {
-	recorded := make(map[sys.SocketID]directory.ID)
+	recorded := make(map[uint64]directory.ID)
 	b.mu.Lock()
-	b.directory.Handed(func(c directory.Caller) { recorded[sys.SocketID(c.Socket)] = c.Connection })
+	b.directory.Handed(func(c directory.Caller) { recorded[uint64(c.Socket)] = c.Connection })
 	b.mu.Unlock()
 	if len(recorded) == 0 {
 		return
 	}
 	all := len(recorded)
-	err := sys.Connected(func(id sys.SocketID) { delete(recorded, id) })
+	err := sys.Connected(func(cookie uint64) { delete(recorded, cookie) })
 	if err != nil {
 		b.log.Warn("cannot list sockets", "err", err)
 		return

@@ -1,3 +1,5 @@
+//go:build linux
+
 package broker_test
 
 import (
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard/broker"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
@@ -161,7 +164,7 @@ func TestForkedChild(t *testing.T) {
 // Nobody takes over: 75 after two seconds, and a late OK reaches nobody.
 func TestStoppedOwner(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, brokerOptions{})
+	b := startBroker(t, brokerOptions{Limits: broker.Limits{TakeOver: 2 * time.Second}})
 	owner := start(t, "owner", 0, b.dir, "com.example.up", "step")
 	owner.expect("claimed")
 	owner.signal(syscall.SIGSTOP)
@@ -206,7 +209,7 @@ func TestManyStoppedOwners(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("not root: the test runs as the present user")
 	}
-	b := startBroker(t, brokerOptions{UID: ordinary, Descriptors: 1024})
+	b := startBroker(t, brokerOptions{UID: ordinary, Descriptors: 1024, Limits: broker.Limits{TakeOver: 2 * time.Second}})
 	healthy := start(t, "owner", ordinary, b.dir, "com.example.healthy", "serve")
 	healthy.expect("claimed")
 	for i := range owners {

@@ -11,19 +11,16 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
-// acceptAtOnce bounds what one socket's queue takes of the loop before the others have their turn.
-const acceptAtOnce = 64
-
 // loop waits for everything but the sessions' packets, until the broker has ended.
 func (b *Broker) loop() error {
 	var ready []sys.Ready
 	for {
-		timeout, stop := b.sleep()
+		until, stop := b.sleep()
 		if stop {
 			return nil
 		}
 		var err error
-		if ready, err = b.poller.Wait(timeout, ready[:0]); err != nil {
+		if ready, err = b.poller.Wait(until, ready[:0]); err != nil {
 			return err
 		}
 		for _, r := range ready {
@@ -33,11 +30,11 @@ func (b *Broker) loop() error {
 	}
 }
 
-// sleep decides how long the loop may wait, and whether it ends.
-func (b *Broker) sleep() (timeout time.Duration, stop bool) {
+// sleep decides until when the loop may wait (zero: for ever), and whether it ends.
+func (b *Broker) sleep() (until time.Time, stop bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now, next := b.now(), int64(1<<62)
+	now, next := b.now(), b.trimAt
 	if at, ok := b.directory.Deadline(); ok {
 		next = at
 	}
@@ -61,12 +58,12 @@ func (b *Broker) sleep() (timeout time.Duration, stop bool) {
 	}
 	b.wakeAt = next
 	if b.stop {
-		return 0, true
+		return until, true
 	}
-	if next == 1<<62 {
-		return -1, false
+	if next == never {
+		return until, false
 	}
-	return max(0, time.Duration(next-now)), false
+	return b.started.Add(time.Duration(next)), false
 }
 
 // handle dispatches one readiness by what the descriptor is for.
@@ -79,17 +76,9 @@ func (b *Broker) handle(r sys.Ready) {
 	}
 	switch d.kind {
 	case brokerListener:
-		for range acceptAtOnce {
-			if !b.acceptCaller(d.fd.Int()) {
-				break
-			}
-		}
+		b.acceptCaller(d.fd.Int()) // one: if there are more, the queue is still readable, and others have their turn
 	case sessionListener:
-		for range acceptAtOnce {
-			if !b.acceptSession(d.fd.Int()) {
-				break
-			}
-		}
+		b.acceptSession(d.fd.Int())
 	case folderWatch:
 		sys.DrainWatch(d.fd.Int())
 		b.checkFolder()
@@ -125,6 +114,7 @@ func (b *Broker) tick() {
 		b.resumeAccepting()
 	}
 	b.retryHandOvers(now)
+	b.trim(now)
 	b.mu.Lock()
 	if b.config.IdleExit > 0 && b.ending == "" {
 		if b.directory.Leases() > 0 {

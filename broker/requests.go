@@ -86,7 +86,7 @@ func (s *clientSession) taken(connection directory.ID) {
 	if d == nil || d.kind != callerSocket {
 		return // refused meanwhile
 	}
-	id, err := sys.SocketIDOf(d.fd.Int())
+	id, err := sys.Cookie(d.fd.Int())
 	if err != nil {
 		b.log.Error("cannot identify a connection", "err", err)
 	}

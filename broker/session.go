@@ -105,6 +105,7 @@ func (b *Broker) newSession(fd *sys.FD, ns directory.ID) {
 	if err == nil {
 		b.table.put(&descriptor{id: s.id, kind: sessionConn, session: s})
 		b.sessions.Go(s.run)
+		b.noteSession()
 	}
 	b.mu.Unlock()
 	if err != nil {
@@ -158,9 +159,9 @@ func (s *clientSession) run() {
 func (s *clientSession) receive() bool {
 	for {
 		s.read.Lock()
-		again, done := s.receiveOne()
+		empty, done := s.receiveOne()
 		s.read.Unlock()
-		if again {
+		if empty {
 			return false
 		}
 		if done || len(s.unsent) > 0 {
@@ -169,20 +170,19 @@ func (s *clientSession) receive() bool {
 	}
 }
 
-func (s *clientSession) receiveOne() (again, done bool) {
+// receiveOne takes and handles one packet, if there is one. Done: the session is over.
+func (s *clientSession) receiveOne() (empty, done bool) {
 	p := s.b.packet()
 	defer s.b.putPacket(p)
 	n, err := p.Recv(s.fd)
 	if isAgain(err) {
 		return true, false
 	}
+	defer p.Message.Close() // what nobody took
 	if err != nil || n == 0 && len(p.FDs) == 0 {
-		// An empty packet looks like a hang-up here, and is treated like one.
-		return false, true
+		return false, true // an empty packet looks like a hang-up here, and is treated like one
 	}
-	done = s.packet(p, n)
-	p.Close() // what nobody took
-	return false, done
+	return false, s.packet(p, n)
 }
 
 // drain takes what is queued already, for who must know before it goes on. It does not wait.
@@ -193,7 +193,7 @@ func (b *Broker) drain(s *clientSession) {
 		if s.closed || len(s.unsent) > 0 {
 			return
 		}
-		if again, done := s.receiveOne(); again || done {
+		if empty, done := s.receiveOne(); empty || done {
 			return
 		}
 	}
@@ -391,6 +391,7 @@ func (s *clientSession) close() {
 		b.table.take(s.id)
 	}
 	b.drop(s.pidfd)
+	b.noteSession()
 	if s.awaiting {
 		_ = b.poller.Remove(s.fd)
 	}

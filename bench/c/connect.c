@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Time from before socket() to the first byte of the service's answer.
  *
  *   connect serve PATH                    listens, accepts, answers each caller with one byte

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Closed-loop clients of a D-Bus bus: GetNameOwner, or a method call to a service.
  *
  *   lookup_dbus ADDRESS owner    NAME CLIENTS SECONDS [latencies]   GetNameOwner by sd-bus

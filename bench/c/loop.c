@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include "loop.h"
 
@@ -24,7 +25,7 @@ struct shared {
 	_Alignas(64) atomic_int phase; /* 0 wait, 1 warm up, 2 count, 3 stop */
 	_Alignas(64) uint64_t samples;
 	struct {
-		_Alignas(64) uint64_t count;
+		_Alignas(64) uint64_t count, warm;
 	} client[1024];
 	uint64_t sample[];
 };
@@ -74,7 +75,8 @@ static void client(const struct loop *l, struct shared *s, int i)
 	atomic_fetch_add(&s->ready, 1);
 	while (atomic_load(&s->phase) == 0)
 		usleep(200);
-	while (atomic_load_explicit(&s->phase, memory_order_relaxed) == 1)
+	uint64_t warm = 0;
+	for (; atomic_load_explicit(&s->phase, memory_order_relaxed) == 1; warm++)
 		l->step(c);
 	uint64_t n = 0, before = l->latencies ? loop_now() : 0;
 	while (atomic_load_explicit(&s->phase, memory_order_relaxed) == 2) {
@@ -88,6 +90,7 @@ static void client(const struct loop *l, struct shared *s, int i)
 		n++;
 	}
 	s->client[i].count = n;
+	s->client[i].warm = warm;
 	if (l->latencies)
 		s->samples = n < SAMPLES ? n : SAMPLES;
 	_exit(0);
@@ -149,11 +152,13 @@ int loop_run(const struct loop *l)
 	if (bad)
 		return 1;
 
-	uint64_t count = 0;
-	for (int i = 0; i < l->clients; i++)
+	uint64_t count = 0, warm = 0;
+	for (int i = 0; i < l->clients; i++) {
 		count += s->client[i].count;
-	printf("{\"clients\":%d,\"seconds\":%.6f,\"count\":%llu,\"rate\":%.1f",
-	       l->clients, seconds, (unsigned long long)count, (double)count / seconds);
+		warm += s->client[i].warm;
+	}
+	printf("{\"clients\":%d,\"seconds\":%.6f,\"count\":%llu,\"all\":%llu,\"rate\":%.1f", l->clients, seconds,
+	       (unsigned long long)count, (unsigned long long)(count + warm), (double)count / seconds);
 	uint64_t n = s->samples;
 	if (l->latencies && n > 0) {
 		qsort(s->sample, n, sizeof *s->sample, by_value);

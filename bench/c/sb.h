@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The session protocol as a few inline functions: docs/session.md, sections 3 and 4.
  *
  * Enough for a client that looks names up and for an owner that takes

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command empty is what an idle broker's memory is compared with: a Go program
 // with a listening socket that does nothing.
 package main

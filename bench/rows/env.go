@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package rows
 
 import (
@@ -34,7 +36,7 @@ func (e *Env) Rounds() int {
 	if e.Quick() {
 		return 3
 	}
-	return 7
+	return 11
 }
 
 // Slice is how long one measurement of one round lasts.
@@ -42,7 +44,7 @@ func (e *Env) Slice() time.Duration {
 	if e.Quick() {
 		return 150 * time.Millisecond
 	}
-	return 500 * time.Millisecond
+	return 400 * time.Millisecond
 }
 
 // StartBroker starts a broker with a runtime folder of its own and waits until it is ready.
@@ -65,7 +67,7 @@ func (e *Env) StartRole(ctx context.Context, args ...string) (*proc.Process, err
 
 // Start starts any program, which is ended after the group, and waits for its first line.
 func (e *Env) Start(ctx context.Context, argv []string, o proc.Options) (*proc.Process, error) {
-	p, _, err := proc.Start(ctx, argv, o)
+	p, err := proc.Start(ctx, argv, o)
 	if err != nil {
 		return nil, err
 	}

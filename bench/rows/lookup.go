@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package rows
 
 import (
@@ -18,6 +20,10 @@ type rate struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// lookUpNames is how many names one process looks up: so few that the library's
+// own cost does not depend on how many there are.
+const lookUpNames = 100
+
 // lookUpRole looks up random names of a group, one after the other, for as long as it is told.
 func lookUpRole(ctx context.Context, r *role) error {
 	g, err := parseGroup(r)
@@ -26,13 +32,10 @@ func lookUpRole(ctx context.Context, r *role) error {
 	}
 	c := client(g.folder)
 	defer c.Close()
-	names := make([]string, 0, g.sessions*g.names)
-	for s := range g.sessions {
-		for n := range g.names {
-			names = append(names, g.name(s, n))
-		}
+	names := make([]string, lookUpNames)
+	for i := range names {
+		names[i] = g.name(rand.IntN(g.sessions), rand.IntN(g.names))
 	}
-	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	if _, err := c.LookUp(ctx, names[0]); err != nil {
 		return err
 	}
@@ -77,22 +80,22 @@ func (e *Env) StartLookUps(ctx context.Context, folder, prefix string, sessions,
 }
 
 // Run lets the first n of the processes loop together, and returns how many
-// look-ups per second they made in all.
-func (l *LookUpLoop) Run(ctx context.Context, n int, d time.Duration) (float64, error) {
+// look-ups they made in all, and how many per second.
+func (l *LookUpLoop) Run(ctx context.Context, n int, d time.Duration) (count int, perSecond float64, err error) {
 	for _, p := range l.clients[:n] {
 		if err := p.Tell("%s", d); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	var sum float64
 	for _, p := range l.clients[:n] {
 		var r rate
 		if err := p.Result(ctx, &r); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		sum += float64(r.Count) / r.Seconds
+		count += r.Count
+		perSecond += float64(r.Count) / r.Seconds
 	}
-	return sum, nil
+	return count, perSecond, nil
 }
 
 // StartNames starts a process that has the names PREFIX.sS.nN of the broker in the folder.
@@ -118,7 +121,7 @@ func lookUps(ctx context.Context, e *Env) ([]Row, error) {
 	for _, n := range clients {
 		var rates []float64
 		for range e.Rounds() {
-			r, err := loop.Run(ctx, n, e.Slice())
+			_, r, err := loop.Run(ctx, n, e.Slice())
 			if err != nil {
 				return nil, err
 			}

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package rows measures Switchboard: the rows of its benchmark that need no
 // other program installed.
 //

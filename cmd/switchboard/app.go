@@ -36,10 +36,11 @@ There is nothing to set up: whatever needs a broker starts the one of this user.
 		Example: `  switchboard demo
   switchboard listen com.example.up -- tr a-z A-Z
   echo hello | switchboard dial com.example.up`,
-		Args:          a.noSuchCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Args:                       a.noSuchCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
 		PersistentPreRun: func(*cobra.Command, []string) {
 			a.started = true
 		},

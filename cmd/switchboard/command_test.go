@@ -3,11 +3,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,9 +35,15 @@ func testDir(t *testing.T) string {
 // command makes a switchboard process that knows only the broker in dir. It ends with the test at the latest.
 func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
+	return otherCommand(t, dir, "switchboard", args...)
+}
+
+// otherCommand makes any process that knows only the broker in dir.
+func otherCommand(t *testing.T, dir, program string, args ...string) *exec.Cmd {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), scriptTimeout)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, "switchboard", args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), envRuntimeDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	return cmd
@@ -45,7 +53,7 @@ func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 func TestDialEndsWithOtherSide(t *testing.T) {
 	t.Parallel()
 	dir := testDir(t)
-	owner(t, dir, "com.example.brief", command(t, dir, "listen", "com.example.brief", "--", "sh", "-c", "read line; echo $line"))
+	startOwner(t, dir, "com.example.brief", command(t, dir, "listen", "com.example.brief", "--", "sh", "-c", "read line; echo $line"))
 	dial := command(t, dir, "dial", "com.example.brief")
 	var out bytes.Buffer
 	dial.Stdout = &out
@@ -133,7 +141,7 @@ func TestListJSON(t *testing.T) {
 	t.Parallel()
 	dir := testDir(t)
 	service := command(t, dir, "listen", "com.example.a", "--version", "1.2.3", "--scope", "/srv", "--", "cat")
-	owner(t, dir, "com.example.a", service)
+	startOwner(t, dir, "com.example.a", service)
 
 	dial := command(t, dir, "dial", "com.example.a", "--scope", "/srv")
 	stdin, err := dial.StdinPipe()
@@ -221,8 +229,8 @@ func exitStatus(err error) int {
 	return -1
 }
 
-// owner starts a command and returns when it has its name. The command is killed at the end of the test.
-func owner(t *testing.T, dir, name string, cmd *exec.Cmd) {
+// startOwner starts a command and returns when it has its name. The command is killed at the end of the test.
+func startOwner(t *testing.T, dir, name string, cmd *exec.Cmd) {
 	t.Helper()
 	client := switchboard.New(switchboard.Config{RuntimeDir: dir, Binary: "switchboard"})
 	defer client.Close()
@@ -240,5 +248,52 @@ func owner(t *testing.T, dir, name string, cmd *exec.Cmd) {
 	})
 	if _, err := nextEvent(t.Context(), watcher, switchboard.Appeared); err != nil {
 		t.Fatalf("waiting for %s: %v", name, err)
+	}
+}
+
+// TestForwardCarriesMuch: both directions at once, through all relays there are, to the last byte.
+func TestForwardCarriesMuch(t *testing.T) {
+	t.Parallel()
+	dir := testDir(t)
+	front := filepath.Join(t.TempDir(), "front.sock")
+	startOwner(t, dir, "com.example.cat", command(t, dir, "listen", "com.example.cat", "--", "cat"))
+	forward := command(t, dir, "forward", "com.example.cat", "unix:"+front)
+	forward.Stderr = nil
+	stderr, err := forward.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := forward.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stderr).ReadString('\n'); err != nil {
+		t.Fatalf("forward said %q, %v", line, err)
+	}
+	c, err := net.Dial("unix", front)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	sent := make([]byte, 8<<20)
+	for i := range sent {
+		sent[i] = byte(i * 31 >> 7)
+	}
+	written := make(chan error, 1)
+	go func() {
+		_, err := c.Write(sent)
+		written <- errors.Join(err, c.(*net.UnixConn).CloseWrite())
+	}()
+	received, err := io.ReadAll(c)
+	if err := errors.Join(err, <-written); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(received, sent) {
+		t.Errorf("%d bytes came back of %d, or other ones", len(received), len(sent))
+	}
+	if err := forward.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := forward.Wait(); err != nil {
+		t.Errorf("forward ended with %v", err)
 	}
 }

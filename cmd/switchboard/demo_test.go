@@ -5,8 +5,10 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,6 +54,34 @@ func TestDemo(t *testing.T) {
 	nothingLeft(t, temporary)
 }
 
+// TestDemoFails: where a step fails the tour says so, goes on, and ends with 1.
+func TestDemoFails(t *testing.T) {
+	t.Parallel()
+	demo, temporary := demoProcess(t, "--json")
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "python3"), []byte("#!/bin/sh\necho broken >&2; exit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	demo.Env = append(demo.Env, "PATH="+bin+":"+os.Getenv("PATH"))
+	out, err := demo.Output()
+	if exitStatus(err) != 1 {
+		t.Errorf("demo ended with %v, want exit code 1", err)
+	}
+	var report demoReport
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	for _, s := range report.Steps {
+		if s.OK == (s.Name == "python") || s.Name == "python" && !strings.Contains(s.Detail, "broken") {
+			t.Errorf("step %s: ok is %v: %s", s.Name, s.OK, s.Detail)
+		}
+	}
+	if report.OK || len(report.Steps) != len(demoSteps()) {
+		t.Errorf("ok is %v, with %d steps", report.OK, len(report.Steps))
+	}
+	nothingLeft(t, temporary)
+}
+
 // TestDemoInterrupted: an interrupted tour fails, and leaves no process and no file.
 func TestDemoInterrupted(t *testing.T) {
 	t.Parallel()
@@ -76,6 +106,45 @@ func TestDemoInterrupted(t *testing.T) {
 		t.Errorf("demo ended with %v, want exit code 1", err)
 	}
 	nothingLeft(t, temporary)
+}
+
+// TestDemoUnprivileged: the tour passes for an ordinary user with the usual limit of descriptors, too. (Run by one, all
+// tests of this package are that.)
+func TestDemoUnprivileged(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return
+	}
+	const nobody = 65534
+	dir, err := os.MkdirTemp("", "switchboard-nobody-") // which others may enter, as they may not t.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	temporary := filepath.Join(dir, "tmp")
+	binary := filepath.Join(dir, "switchboard")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(temporary, 0o700), os.Chown(temporary, nobody, nobody),
+		copyExecutable(binary)); err != nil {
+		t.Fatal(err)
+	}
+	demo := otherCommand(t, "unused", "sh", "-c", `ulimit -Sn 1024; exec "$0" demo --json`, binary)
+	demo.Env = append(demo.Env, "TMPDIR="+temporary, "HOME=/")
+	demo.Dir = "/"
+	demo.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if out, err := demo.Output(); err != nil {
+		t.Errorf("demo ended with %v:\n%s", err, out)
+	}
+	nothingLeft(t, temporary)
+}
+
+// copyExecutable copies this test binary, which is the command too. Another process does it: one that other tests start
+// meanwhile would hold our descriptor for a moment, and the copy could not be executed ("text file busy").
+func copyExecutable(to string) error {
+	from, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return exec.Command("cp", from, to).Run()
 }
 
 // nothingLeft sees that a folder is empty, and that no process has it in its command line or environment.

@@ -82,6 +82,7 @@ func (t *tour) command(name string, args ...string) *exec.Cmd {
 // that it started can be ended with it.
 func (t *tour) start(cmd *exec.Cmd) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	endWithUs(cmd.SysProcAttr)
 	cmd.WaitDelay = endGrace
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	if cmd.Stderr == nil {

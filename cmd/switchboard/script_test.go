@@ -26,7 +26,7 @@ import (
 //	exits CODE switchboard …   runs a command that must end with this exit code
 //	appeared PATTERN           waits until a name of the pattern exists
 //	gone NAME                  waits until the name does not exist
-//	signal SIGNAL NAME         sends a signal to a background command: TERM, HUP, INT, …
+//	signal SIGNAL INDEX        sends TERM, HUP, INT … to a background command; they count from 0, without those waited for
 //	said FILE TEXT             waits until a file that a background command writes has the text
 //	sockets DIR                sees that no socket is left in a folder
 func TestScripts(t *testing.T) {
@@ -73,9 +73,13 @@ func endBroker(dir string) {
 	}
 }
 
-// waitGone waits until a process that may be no child of ours does not exist.
+// waitGone waits until a process that is no child of ours has ended. Its parent may be slow to take note of that.
 func waitGone(ctx context.Context, pid int) {
-	for syscall.Kill(pid, 0) == nil && ctx.Err() == nil {
+	for ctx.Err() == nil {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
 		pause(ctx, 5*time.Millisecond)
 	}
 }
@@ -153,9 +157,12 @@ func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 || signals[args[0]] == 0 {
 		ts.Fatalf("usage: signal SIGNAL INDEX")
 	}
+	running := ts.BackgroundCmds()
 	index, err := strconv.Atoi(args[1])
-	ts.Check(err)
-	ts.Check(ts.BackgroundCmds()[index].Process.Signal(signals[args[0]]))
+	if err != nil || index < 0 || index >= len(running) {
+		ts.Fatalf("there is no background command %s of %d", args[1], len(running))
+	}
+	ts.Check(running[index].Process.Signal(signals[args[0]]))
 }
 
 func scriptSaid(ts *testscript.TestScript, neg bool, args []string) {

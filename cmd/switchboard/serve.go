@@ -29,7 +29,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Long: `Serve is the broker. There is seldom a reason to start it by hand: whatever needs a broker starts one.
 It prints one line when it is ready, and ends on SIGTERM, on switchboard shutdown, or when it was idle for long enough.
 Systemd may start it (Type=notify) and bind its sockets (broker.sock and session.sock, by FileDescriptorName).
-On SIGHUP it reads its configuration file again.`,
+On SIGHUP it reads its configuration file again: all of it counts at once, but for the format of the log.`,
 		Example: `  switchboard serve --config /etc/switchboard.toml
 
   # the file; these are the defaults
@@ -95,14 +95,10 @@ func (s *server) serve(ctx context.Context) error {
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
 
-	idle := s.idle
-	if settings.IdleExit != nil {
-		idle = time.Duration(*settings.IdleExit)
-	}
 	b, err := broker.New(broker.Config{
 		RuntimeDir: s.dir,
 		Listeners:  sockets,
-		IdleExit:   idle,
+		IdleExit:   s.idleExit(settings),
 		Limits:     settings.Limits.broker(),
 		Logger:     s.log,
 		Ready:      s.ready,
@@ -163,7 +159,17 @@ func (s *server) reload(b *broker.Broker) {
 		return
 	}
 	s.level.Set(settings.Log.Level)
+	b.SetLimits(settings.Limits.broker())
+	b.SetIdleExit(s.idleExit(settings))
 	s.log.Info("configuration was read again", "file", s.file)
+}
+
+// idleExit is what the configuration says, else what the starter wants.
+func (s *server) idleExit(settings settings) time.Duration {
+	if settings.IdleExit != nil {
+		return time.Duration(*settings.IdleExit)
+	}
+	return s.idle
 }
 
 // notify tells systemd, if it started us.

@@ -20,7 +20,7 @@ const logLimit = 1 << 20
 // newLogger makes the log of serve: text for people on a terminal, JSON lines elsewhere.
 func newLogger(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
 	if format == "text" || format != "json" && isTerminal(w) {
-		return slog.New(tint.NewHandler(w, &tint.Options{
+		return slog.New(tint.NewTextHandler(w, &tint.Options{
 			Level: level, TimeFormat: time.TimeOnly, NoColor: !wantsColour(w),
 		}))
 	}

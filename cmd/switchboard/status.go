@@ -42,7 +42,7 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 folder         %s
 up since       %s (%s)
 sessions       %d
-names          %d in %d namespaces
+names          %d, in namespaces: %d
 watches        %d
 calls          %d handed over, %d refused, %d waiting
 descriptors    %d

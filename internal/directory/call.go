@@ -176,6 +176,7 @@ func (ev NotDelivered) apply(d *Directory) {
 	if !slices.Contains(d.starved, l.id) {
 		d.starved = append(d.starved, l.id)
 	}
+	d.feedStarved() // what it had in flight is room for others
 }
 
 func (ev Writable) apply(d *Directory) {

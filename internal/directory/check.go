@@ -30,6 +30,9 @@ func (d *Directory) Check() error {
 	if err := d.checkLeases(); err != nil {
 		return err
 	}
+	if err := d.checkLists(); err != nil {
+		return err
+	}
 	for id, ns := range d.namespaces {
 		if id != Root && d.namespaces[ns.parent] == nil {
 			return fmt.Errorf("namespace %d has no parent %d", id, ns.parent)
@@ -90,6 +93,56 @@ func (d *Directory) checkLeases() error {
 	}
 	if waiting != 0 || connections != len(d.handed) {
 		return fmt.Errorf("the counts of waiting callers or connections differ: %d, %d of %d", waiting, connections, len(d.handed))
+	}
+	return nil
+}
+
+// checkLists looks for what the lists refer to; that they have all they should is for the others to say.
+func (d *Directory) checkLists() error {
+	living := 0
+	for id, s := range d.sessions {
+		if !s.ended {
+			living++
+			if d.clients[s.client] != id {
+				return fmt.Errorf("session %d is not found by its client's id", id)
+			}
+		}
+	}
+	if living != len(d.clients) {
+		return fmt.Errorf("%d client ids belong to %d sessions", len(d.clients), living)
+	}
+	for _, list := range [][]ID{d.watching, d.ending, d.starved} {
+		for i, id := range list {
+			if slices.Contains(list[:i], id) {
+				return fmt.Errorf("session or lease %d is listed twice", id)
+			}
+		}
+	}
+	for _, id := range slices.Concat(d.watching, d.ending) {
+		if d.sessions[id] == nil {
+			return fmt.Errorf("session %d is listed and is no more", id)
+		}
+	}
+	for _, id := range d.starved {
+		if d.leases[id] == nil {
+			return fmt.Errorf("lease %d is listed as waiting and is no more", id)
+		}
+	}
+	for id, dr := range d.doors {
+		if s := d.sessions[dr.session]; s == nil || !slices.Contains(s.leases, id) || d.namespaces[dr.namespace] == nil {
+			return fmt.Errorf("door %d of session %d into namespace %d is held by nobody or leads nowhere", id, dr.session, dr.namespace)
+		}
+	}
+	due := make(map[deadline]bool)
+	for i, e := range d.deadlines {
+		if due[e] = true; i > 0 && e.at < d.deadlines[i-1].at {
+			return fmt.Errorf("the deadlines are out of order: %d after %d", e.at, d.deadlines[i-1].at)
+		}
+	}
+	for id, c := range d.callers {
+		if !due[deadline{c.deadline, id}] {
+			return fmt.Errorf("caller %d waits for ever", id)
+		}
 	}
 	return nil
 }

@@ -210,8 +210,10 @@ func (d *Directory) endLease(id ID, reason string, tell bool) {
 	} else {
 		return
 	}
-	d.do(EndLease{Lease: id, Session: owner, Tell: tell, Reason: reason})
 	s := d.sessions[owner]
+	// A session whose namespace is ending is told BYE, and no more.
+	tell = tell && !s.ended && !d.namespaces[s.namespace].ended
+	d.do(EndLease{Lease: id, Session: owner, Tell: tell, Reason: reason})
 	// The last lease goes first at a session's end, so the search is short where it matters.
 	for i := len(s.leases) - 1; i >= 0; i-- {
 		if s.leases[i] == id {

@@ -125,8 +125,8 @@ type Peer struct {
 // Process identifies a process for good (on Linux the inode of its pidfd); 0 is no identity and equals none.
 type Process uint64
 
-// Socket identifies an open socket to the kernel's socket listing.
-type Socket struct{ Inode, Cookie uint64 }
+// Socket identifies an open socket in the kernel's list of sockets.
+type Socket uint64
 
 // Caller is somebody connected to a service by a hand-over.
 type Caller struct {

@@ -81,6 +81,7 @@ func (d *Directory) endName(l *lease, reason string) {
 	for _, c := range l.callers {
 		delete(d.handed, c.Connection)
 	}
+	d.starved = slices.DeleteFunc(d.starved, func(id ID) bool { return id == l.id })
 	for _, id := range l.waiting {
 		d.refuse(d.callers[id], Refusal{OwnerGone, fmt.Sprintf("the owner of %q is gone before it took the connection: %s", l.name, reason)})
 	}
@@ -124,11 +125,19 @@ func (d *Directory) Entry(id ID) (Entry, bool) {
 }
 
 func (ev Disconnected) apply(d *Directory) {
+	over := make(map[ID]struct{}, len(ev.Connections))
+	affected := make(map[ID]struct{})
 	for _, id := range ev.Connections {
-		l := d.leases[d.handed[id]]
+		over[id] = struct{}{}
+		affected[d.handed[id]] = struct{}{}
 		delete(d.handed, id)
-		if l != nil {
-			l.callers = slices.DeleteFunc(l.callers, func(c Caller) bool { return c.Connection == id })
+	}
+	for id := range affected {
+		if l := d.leases[id]; l != nil {
+			l.callers = slices.DeleteFunc(l.callers, func(c Caller) bool {
+				_, gone := over[c.Connection]
+				return gone
+			})
 		}
 	}
 }

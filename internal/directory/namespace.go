@@ -78,7 +78,7 @@ func (ev JoinNamespace) do(d *Directory, s *session) Reply {
 		return refused(Unknown, "the namespace of this session has ended")
 	case ns == nil && parent.depth+1 > maxDepth:
 		return refused(LimitHit, fmt.Sprintf("namespaces may be %d deep", maxDepth))
-	case len(s.joined) >= d.limits.NamesPerSession:
+	case (ns == nil || !slices.Contains(ns.joined, s.id)) && len(s.joined) >= d.limits.NamesPerSession:
 		return refused(LimitHit, fmt.Sprintf("a session may join %d namespaces", d.limits.NamesPerSession))
 	case ns == nil:
 		ns = newNamespace(ev.New, parent.id, ev.Name)

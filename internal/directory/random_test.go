@@ -33,10 +33,13 @@ func TestRandom(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		r := newRun(t, directory.Limits{
-			NamesPerSession: rapid.IntRange(1, 6).Draw(t, "names"), WatchesPerSession: rapid.IntRange(1, 3).Draw(t, "watches"),
-			Waiting: rapid.IntRange(1, 4).Draw(t, "waiting"), InFlight: rapid.IntRange(1, 24).Draw(t, "in flight"),
+			NamesPerSession: rapid.IntRange(1, 8).Draw(t, "names"), WatchesPerSession: rapid.IntRange(1, 3).Draw(t, "watches"),
+			Waiting: rapid.IntRange(1, 8).Draw(t, "waiting"), InFlight: rapid.IntRange(1, 24).Draw(t, "in flight"),
 			InFlightPerName: rapid.IntRange(1, 4).Draw(t, "in flight per name"), TakeOver: 50, Slice: rapid.IntRange(1, 3).Draw(t, "slice"),
 		})
+		for i := range uint8(3) {
+			r.step(step{What: 13, A: i, C: i})
+		}
 		for _, s := range steps.Draw(t, "steps") {
 			r.step(s)
 		}
@@ -109,7 +112,7 @@ func (r *run) step(s step) {
 	now := r.m.now + int64(s.D%8)
 	names, folders := []string{"a", "a.b", "a.c", "d"}, []string{"", "", "/f", "/g"}
 	peer := directory.Peer{PID: 100 + int(s.B%4), UID: 1000, Exe: pick(s.B, "", "/bin/a")}
-	switch k := s.What; {
+	switch k := s.What * 61; { // rapid likes small numbers: these are spread over all
 	case k < 8:
 		if s.A%2 == 1 {
 			r.reimport(s.B%2 == 1)
@@ -119,9 +122,9 @@ func (r *run) step(s step) {
 			Session: r.id(), Client: [16]byte{s.A % 7}, Process: directory.Process(pick(s.C, s.A%7, s.A%7, s.A%7, 9)), Peer: peer,
 			Namespace: pick(s.B, directory.Root, r.namespace(s.D), r.namespace(s.D)), Request: uint32(s.B), Now: r.clock(s),
 		})
-	case k < 40:
+	case k < 37:
 		r.apply(directory.EndSession{Session: r.session(s.A), Reason: fmt.Sprintf("process %d exited", s.B), Now: r.clock(s)})
-	case k < 48:
+	case k < 44:
 		r.apply(directory.Continue{Now: r.clock(s)})
 	case k < 84:
 		r.apply(r.change(s, directory.Claim{
@@ -148,21 +151,31 @@ func (r *run) step(s step) {
 		r.apply(directory.RemoveWatch{Session: r.session(s.A), Request: uint32(s.C), Watch: uint32(s.B % 8)})
 	case k < 138:
 		r.apply(directory.DropWatch{Session: r.session(s.A), Watch: uint32(s.B % 8)})
-	case k < 200:
-		for range s.B%8 + 1 {
-			r.apply(directory.Call{
-				Connection: r.id(), Namespace: r.namespace(s.A), Name: pick(s.C, names...), Version: pick(s.B/8, "", "", "", "", "^1.2", "2.0.0", "one"),
-				Scope: pick(s.B/32, folders...), Caller: peer, Now: now,
-			})
+	case k < 188:
+		ev := directory.Call{
+			Namespace: r.namespace(s.A), Name: pick(s.C, names...), Version: pick(s.B, "", "^1.2", "2.0.0", "one"), Scope: pick(s.B/4, folders...),
+			Caller: peer, Now: now,
 		}
-	case k < 206:
-		r.apply(directory.HangUp{Connection: r.caller(s.A, waiting)})
+		if s.B%4 != 3 { // most calls find somebody
+			takers := live(r.m.leases, func(l *modelLease) bool { return l.Kind == directory.Service && l.Accept == directory.HandedOver })
+			if l := r.m.leases[choose(takers, s.A)]; l != nil {
+				ev.Namespace, ev.Name, ev.Version, ev.Scope = l.Namespace, l.Name, "", ""
+			}
+		}
+		for range s.C%4 + 1 {
+			ev.Connection = r.id()
+			r.apply(ev)
+		}
+	case k < 194:
+		r.apply(directory.HangUp{Connection: r.caller(s.A, pick(s.B, waiting, waiting, handed))})
 	case k < 228:
-		ev := directory.Taken{Connection: r.caller(s.A, handed), Session: r.session(s.B), Socket: directory.Socket{Inode: uint64(s.C), Cookie: 1}, Now: now}
-		if c := r.m.callers[ev.Connection]; c != nil && c.lease != 0 && s.B < 240 && r.m.leases[c.lease] != nil {
-			ev.Session = r.m.leases[c.lease].Session
+		for range s.D%4 + 1 {
+			ev := directory.Taken{Connection: r.caller(s.A, handed), Session: r.session(s.B), Socket: directory.Socket(s.C), Now: now}
+			if c := r.m.callers[ev.Connection]; c != nil && s.B < 240 && r.m.leases[c.lease] != nil {
+				ev.Session = r.m.leases[c.lease].Session
+			}
+			r.apply(ev)
 		}
-		r.apply(ev)
 	case k < 230:
 		r.apply(directory.NotDelivered{Connection: r.caller(s.A, waiting)})
 	case k < 236:

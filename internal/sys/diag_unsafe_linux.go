@@ -30,9 +30,9 @@ type unixDiagMsg struct {
 	cookie                  [2]uint32
 }
 
-// Connected calls found for every connected Unix stream socket of this network namespace whose other end
+// Connected calls found with the cookie of every connected Unix stream socket of this network namespace whose other end
 // is still open. One call costs about half a microsecond a socket of the machine.
-func Connected(found func(SocketID)) error {
+func Connected(found func(cookie uint64)) error {
 	nl, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
@@ -66,7 +66,7 @@ func Connected(found func(SocketID)) error {
 	}
 }
 
-func parseDiag(b []byte, found func(SocketID)) (done bool, err error) {
+func parseDiag(b []byte, found func(cookie uint64)) (done bool, err error) {
 	for len(b) >= unix.SizeofNlMsghdr {
 		h := (*unix.NlMsghdr)(unsafe.Pointer(&b[0]))
 		if int(h.Len) < unix.SizeofNlMsghdr || int(h.Len) > len(b) {
@@ -85,7 +85,7 @@ func parseDiag(b []byte, found func(SocketID)) (done bool, err error) {
 			if len(body) >= int(unsafe.Sizeof(unixDiagMsg{})) {
 				m := (*unixDiagMsg)(unsafe.Pointer(&body[0]))
 				if m.typ == unix.SOCK_STREAM && hasPeer(body[unsafe.Sizeof(unixDiagMsg{}):]) {
-					found(SocketID{Inode: uint64(m.ino), Cookie: uint64(m.cookie[0]) | uint64(m.cookie[1])<<32})
+					found(uint64(m.cookie[0]) | uint64(m.cookie[1])<<32)
 				}
 			}
 		}

@@ -171,3 +171,12 @@ func outQueue(fd int) (int, error) {
 
 // Unread returns how many bytes (with the kernel's own overhead) this socket sent that its peer has not read.
 func Unread(fd int) (int, error) { return outQueue(fd) }
+
+// epollWait takes what is ready, without waiting: so a raw call will do.
+func epollWait(epoll int, events []unix.EpollEvent) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}

@@ -161,23 +161,10 @@ func Dup(fd int) (*FD, error) {
 	return NewFD(n), nil
 }
 
-// Identity of an open socket: its inode and the kernel's cookie, which is never used twice.
-type SocketID struct {
-	Inode  uint64
-	Cookie uint64
-}
-
-// SocketIDOf returns what sock_diag will know this socket by.
-func SocketIDOf(fd int) (SocketID, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return SocketID{}, os.NewSyscallError("fstat", err)
-	}
+// Cookie returns the kernel's number for a socket, which is never used twice, and by which Connected knows it.
+func Cookie(fd int) (uint64, error) {
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	if err != nil {
-		return SocketID{}, os.NewSyscallError("getsockopt", err)
-	}
-	return SocketID{Inode: st.Ino, Cookie: cookie}, nil
+	return cookie, os.NewSyscallError("getsockopt SO_COOKIE", err)
 }
 
 // IsTemporary reports whether an accept failed for want of descriptors or memory, which passes.

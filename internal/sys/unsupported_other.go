@@ -50,20 +50,16 @@ func SetPassCred(int, bool) error                        { return errors.ErrUnsu
 func PIDFDOpen(int) (*FD, error)                         { return nil, errors.ErrUnsupported }
 func Exited(int) bool                                    { return false }
 func Executable(int, int) (string, error)                { return "", errors.ErrUnsupported }
-func Connected(func(SocketID)) error                     { return errors.ErrUnsupported }
+func Connected(func(uint64)) error                       { return errors.ErrUnsupported }
 func OpenFolder(string) (*FD, error)                     { return nil, errors.ErrUnsupported }
 func Lock(int, bool) error                               { return errors.ErrUnsupported }
 func StatFolder(int) (FolderStat, error)                 { return FolderStat{}, errors.ErrUnsupported }
 func LstatFolder(string) (FolderStat, error)             { return FolderStat{}, errors.ErrUnsupported }
 func WatchFolder(string) (*FD, error)                    { return nil, errors.ErrUnsupported }
+func Cookie(int) (uint64, error)                         { return 0, errors.ErrUnsupported }
 func DrainWatch(int)                                     {}
 func DescriptorLimit() (int, error)                      { return 0, errors.ErrUnsupported }
 func Sandboxed() string                                  { return "" }
-
-// SocketID is the identity of an open socket.
-type SocketID struct{ Inode, Cookie uint64 }
-
-func SocketIDOf(int) (SocketID, error) { return SocketID{}, errors.ErrUnsupported }
 
 // ProcessID identifies a process for good.
 type ProcessID struct {
@@ -102,10 +98,10 @@ type Ready struct {
 	Events uint32
 }
 
-func NewPoller() (*Poller, error)                              { return nil, errors.ErrUnsupported }
-func (p *Poller) Add(int, uint32, uint64) error                { return errors.ErrUnsupported }
-func (p *Poller) Modify(int, uint32, uint64) error             { return errors.ErrUnsupported }
-func (p *Poller) Remove(int) error                             { return errors.ErrUnsupported }
-func (p *Poller) Wake()                                        {}
-func (p *Poller) Wait(time.Duration, []Ready) ([]Ready, error) { return nil, errors.ErrUnsupported }
-func (p *Poller) Close()                                       {}
+func NewPoller() (*Poller, error)                          { return nil, errors.ErrUnsupported }
+func (p *Poller) Add(int, uint32, uint64) error            { return errors.ErrUnsupported }
+func (p *Poller) Modify(int, uint32, uint64) error         { return errors.ErrUnsupported }
+func (p *Poller) Remove(int) error                         { return errors.ErrUnsupported }
+func (p *Poller) Wake()                                    {}
+func (p *Poller) Wait(time.Time, []Ready) ([]Ready, error) { return nil, errors.ErrUnsupported }
+func (p *Poller) Close()                                   {}

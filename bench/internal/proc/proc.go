@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package proc starts the processes of a benchmark and ends them.
 //
 // A process that is started here speaks in lines: it prints "ready", or any
@@ -26,6 +28,8 @@ const Grace = 5 * time.Second
 
 // Process is a process that was started here.
 type Process struct {
+	First string // the line that it printed first
+
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	lines  chan string
@@ -43,11 +47,11 @@ type Options struct {
 	Setup      func(*exec.Cmd) // changes the command before it starts; may be nil
 }
 
-// Start starts a program and waits for its first line, which it returns. The
-// process is asked to end when ctx ends; Stop must be called in any case.
-func Start(ctx context.Context, argv []string, o Options) (*Process, string, error) {
+// Start starts a program and waits for its first line. The process is asked to
+// end when ctx ends; Stop must be called in any case.
+func Start(ctx context.Context, argv []string, o Options) (*Process, error) {
 	if len(argv) == 0 {
-		return nil, "", errors.New("cannot start a process: no program given")
+		return nil, errors.New("cannot start a process: no program given")
 	}
 	p := &Process{
 		cmd:    exec.CommandContext(ctx, argv[0], argv[1:]...),
@@ -65,23 +69,22 @@ func Start(ctx context.Context, argv []string, o Options) (*Process, string, err
 	}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
-		return nil, "", fmt.Errorf("cannot start %q: %w", argv[0], err)
+		return nil, fmt.Errorf("cannot start %q: %w", argv[0], err)
 	}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return nil, "", fmt.Errorf("cannot start %q: %w", argv[0], err)
+		return nil, fmt.Errorf("cannot start %q: %w", argv[0], err)
 	}
 	p.stdin = stdin
 	if err := p.cmd.Start(); err != nil {
-		return nil, "", fmt.Errorf("cannot start %q: %w", argv[0], err)
+		return nil, fmt.Errorf("cannot start %q: %w", argv[0], err)
 	}
 	go p.read(stdout)
-	first, err := p.Line(ctx)
-	if err != nil {
+	if p.First, err = p.Line(ctx); err != nil {
 		p.Stop()
-		return nil, "", err
+		return nil, err
 	}
-	return p, first, nil
+	return p, nil
 }
 
 // environment is ours without what would lead a child to another broker.

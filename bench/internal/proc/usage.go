@@ -1,10 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package proc
 
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Memory is what a process has resident, in bytes.
@@ -42,4 +46,35 @@ func MemoryOf(pid int) (Memory, error) {
 		return Memory{}, fmt.Errorf("cannot read VmRSS and RssAnon in %s: not there", path)
 	}
 	return m, nil
+}
+
+// CPU is the time that a process has spent on a processor so far, with that of
+// all its threads, from /proc.
+func CPU(pid int) (time.Duration, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(files) == 0 {
+		return 0, fmt.Errorf("cannot read the CPU time of process %d: no /proc/%d/task/*/schedstat", pid, pid)
+	}
+	var sum time.Duration
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue // a thread that ended
+		}
+		first, _, _ := strings.Cut(string(text), " ")
+		ns, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("cannot read %s: %w", f, err)
+		}
+		sum += time.Duration(ns)
+	}
+	return sum, nil
+}
+
+// ChildOf is the process id of the first child of a process, 0 if it has none.
+func ChildOf(pid int) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	first, _, _ := strings.Cut(string(text), " ")
+	child, _ := strconv.Atoi(first)
+	return child
 }

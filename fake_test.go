@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package switchboard_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// What a broker that works never does, done by one that is made for it.
+
+// fakeVerdicts answers the nth call on broker.sock with the nth row of strings, written one by one.
+func fakeVerdicts(t *testing.T, dir string, answers ...[]string) {
+	l := must[net.Listener](t)(net.Listen("unix", filepath.Join(dir, "broker.sock")))
+	n := 0
+	serve(t, l, func(c net.Conn) {
+		defer c.Close()
+		line := make([]byte, 100)
+		if n == len(answers) {
+			return
+		}
+		c.Read(line)
+		for _, part := range answers[n] {
+			io.WriteString(c, part)
+			waitRead(t, c)
+		}
+		n++
+	})
+}
+
+// waitRead waits until all that was written has been read, or never will be.
+func waitRead(t *testing.T, c net.Conn) {
+	raw := must[syscall.RawConn](t)(c.(*net.UnixConn).SyscallConn())
+	for n := 1; n > 0; {
+		noError(t, raw.Control(func(fd uintptr) {
+			n, _ = sys.Unread(int(fd))
+		}))
+		runtime.Gosched()
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s")
+	served := must[net.Listener](t)(net.Listen("unix", path))
+	serve(t, served, func(c net.Conn) {
+		io.WriteString(c, "there")
+		c.Close()
+	})
+	for name, test := range map[string]struct {
+		answers [][]string
+		want    string
+		err     error
+	}{
+		"at once":       {[][]string{{"OK\n"}}, "", nil},
+		"with bytes":    {[][]string{{"OK\nhello"}}, "hello", nil},
+		"with lines":    {[][]string{{"OK\nERR 75 x\n"}}, "ERR 75 x\n", nil},
+		"in pieces":     {[][]string{{"O", "K", "\n", "h", "i"}}, "hi", nil},
+		"refused":       {[][]string{{"ERR 75 it is busy\n"}}, "it is busy", switchboard.ErrTryAgain},
+		"refused, slow": {[][]string{{"E", "RR 77 no", "t you\n"}}, "not you", switchboard.ErrNotAllowed},
+		"third time":    {[][]string{{}, {"O"}, {"OK\nyes"}}, "yes", nil},
+		"at a path":     {[][]string{{"AT " + path + "\n"}}, "there", nil},
+		"nonsense":      {[][]string{{"HTTP/1.1 400 Bad Request\r\n"}}, "verdict", switchboard.ErrUnavailable},
+		"endless":       {[][]string{{"ERR 69 " + strings.Repeat("x", 5000)}}, "verdict", switchboard.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := runtimeDir(t)
+			fakeVerdicts(t, dir, test.answers...)
+			c, err := client(t, dir).Dial(testContext(t), "com.example.a")
+			if test.err != nil {
+				wantError(t, err, test.err, test.want)
+				return
+			}
+			noError(t, err)
+			defer c.Close()
+			if text := must[[]byte](t)(io.ReadAll(c)); string(text) != test.want {
+				t.Errorf("read %q, not %q", text, test.want)
+			}
+			id := must[switchboard.Identity](t)(switchboard.Peer(c))
+			defer id.Close()
+			if id.PID != os.Getpid() {
+				t.Errorf("the peer is %d, not this process", id.PID)
+			}
+		})
+	}
+}
+
+// TestNoVerdict: attempts end with the context, or by themselves.
+func TestNoVerdict(t *testing.T) {
+	t.Parallel()
+	dir := runtimeDir(t)
+	fakeVerdicts(t, dir)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err := client(t, dir).Dial(ctx, "com.example.a")
+	wantError(t, err, switchboard.ErrTryAgain, "com.example.a", "closed the connection")
+}
+
+func TestFolder(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	above := t.TempDir()
+	open := filepath.Join(above, "open")
+	noError(t, os.Mkdir(open, 0o755))
+	link := filepath.Join(above, "link")
+	noError(t, os.Mkdir(filepath.Join(above, "good"), 0o700))
+	noError(t, os.Symlink("good", link))
+	file := filepath.Join(above, "file")
+	noError(t, os.WriteFile(file, nil, 0o700))
+	for dir, word := range map[string]string{open: "chmod 700", link: "symbolic link", file: "not a folder"} {
+		for _, auto := range []bool{false, true} {
+			c := switchboard.New(switchboard.Config{RuntimeDir: dir, NoAutostart: !auto, Binary: os.Args[0]})
+			_, err := c.Dial(ctx, "com.example.a")
+			wantError(t, err, switchboard.ErrNotAllowed, dir, word)
+			_, err = c.LookUp(ctx, "com.example.a")
+			wantError(t, err, switchboard.ErrNotAllowed, dir, word)
+			noError(t, c.Close())
+		}
+	}
+	missing := filepath.Join(above, "missing")
+	c := client(t, missing)
+	_, err := c.Dial(ctx, "com.example.a")
+	wantError(t, err, switchboard.ErrUnavailable, "no broker runs in "+missing, "serve")
+	_, err = c.Listen(ctx, "com.example.a")
+	wantError(t, err, switchboard.ErrUnavailable, "no broker runs in "+missing, "serve")
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("the folder was made for nothing")
+	}
+	err = c.Shutdown(ctx)
+	wantError(t, err, switchboard.ErrUnavailable, "no broker runs")
+}
+
+// fakeSession speaks the session protocol with one client at a time.
+type fakeSession struct {
+	t *testing.T
+	l *net.UnixListener
+	c *net.UnixConn
+}
+
+func newFakeSession(t *testing.T, dir string) *fakeSession {
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: filepath.Join(dir, "session.sock")})
+	noError(t, err)
+	f := &fakeSession{t: t, l: l}
+	t.Cleanup(func() {
+		l.Close()
+		f.hangUp()
+	})
+	return f
+}
+
+func (f *fakeSession) hangUp() {
+	if f.c != nil {
+		f.c.Close()
+	}
+}
+
+// greet accepts a connection and answers HELLO.
+func (f *fakeSession) greet(reply session.HelloReply) [16]byte {
+	c, err := f.l.AcceptUnix()
+	noError(f.t, err)
+	f.c = c
+	h, payload := f.receive(session.OpHello)
+	f.reply(h, reply.Append(nil))
+	return must[session.Hello](f.t)(session.ParseHello(payload)).Session
+}
+
+func (f *fakeSession) receive(op session.Op) (session.Header, []byte) {
+	b := make([]byte, session.MaxPacket)
+	n, err := f.c.Read(b)
+	noError(f.t, err)
+	h, payload, err := session.ParseHeader(b[:n])
+	noError(f.t, err)
+	if h.Op != op {
+		f.t.Fatalf("%v came, not %v", h.Op, op)
+	}
+	return h, payload
+}
+
+func (f *fakeSession) reply(h session.Header, payload []byte) {
+	h.Kind = session.KindReply
+	f.c.Write(append(h.Append(nil), payload...))
+}
+
+func (f *fakeSession) event(op session.Op, payload []byte, fds ...int) {
+	raw := must[interface{ Control(func(uintptr)) error }](f.t)(f.c.SyscallConn())
+	packet := append(session.Header{Kind: session.KindEvent, Op: op, Descriptors: uint8(len(fds))}.Append(nil), payload...)
+	noError(f.t, raw.Control(func(fd uintptr) { must[int](f.t)(sys.Send(int(fd), packet, fds...)) }))
+}
+
+// TestLostReply: a request whose reply was lost is asked again with its number where the session goes on, and anew where it does not.
+func TestLostReply(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	fake := newFakeSession(t, dir)
+	c := client(t, dir)
+	listening := make(chan error, 1)
+	go func() {
+		l, err := c.Listen(ctx, "com.example.a")
+		if err == nil {
+			err = l.Close()
+		}
+		listening <- err
+	}()
+	id := fake.greet(session.HelloReply{Broker: [16]byte{1}})
+	for i, resumed := range []bool{true, false, true} {
+		h, _ := fake.receive(session.OpClaim)
+		if h.Sequence != 1 {
+			t.Fatalf("the sequence is %d", h.Sequence)
+		}
+		fake.hangUp()
+		reply := session.HelloReply{Broker: [16]byte{byte(2 + i)}, Resumed: resumed}
+		if resumed {
+			reply.Sequence = 1
+		}
+		if other := fake.greet(reply); other != id {
+			t.Fatal("the session id is another")
+		}
+	}
+	h, payload := fake.receive(session.OpClaim)
+	if claim := must[session.Claim](t)(session.ParseClaim(payload)); claim.Name != "com.example.a" || h.Sequence != 1 {
+		t.Fatalf("%+v with sequence %d", claim, h.Sequence)
+	}
+	fake.reply(h, session.ClaimReply{Lease: 7}.Append(nil))
+	fake.reply(h, session.ClaimReply{Lease: 8}.Append(nil)) // one too many
+	h, payload = fake.receive(session.OpRelease)
+	if release := must[session.Release](t)(session.ParseRelease(payload)); release.Lease != 7 || h.Sequence != 2 {
+		t.Fatalf("%+v with sequence %d", release, h.Sequence)
+	}
+	fake.reply(h, nil)
+	noError(t, <-listening)
+}
+
+// TestHandOver looks at what a taker does, in which order, and what it leaves alone.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	fake := newFakeSession(t, dir)
+	c := client(t, dir)
+	listening := make(chan *switchboard.Listener, 1)
+	go func() {
+		l, err := c.Listen(ctx, "com.example.a")
+		if err != nil {
+			t.Error(err)
+		}
+		listening <- l
+	}()
+	fake.greet(session.HelloReply{Broker: [16]byte{1}})
+	h, _ := fake.receive(session.OpClaim)
+	fake.reply(h, session.ClaimReply{Lease: 7}.Append(nil))
+	hand := func(connection, lease uint64) *os.File {
+		ours, theirs, err := sys.Pair(sys.Stream)
+		noError(t, err)
+		fake.event(session.OpHandOver, session.HandOver{Connection: connection, Lease: lease, Preamble: []byte("OK\n")}.Append(nil), theirs.Int())
+		theirs.Close()
+		f := os.NewFile(uintptr(ours.Take()), "caller")
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	wantTaken := func(connection uint64) {
+		t.Helper()
+		_, payload := fake.receive(session.OpTaken)
+		if m := must[session.Taken](t)(session.ParseTaken(payload)); m.Connection != connection {
+			t.Fatalf("connection %d was taken, not %d", m.Connection, connection)
+		}
+	}
+	stray := hand(1, 8) // of a lease that it has not
+	if text := must[[]byte](t)(io.ReadAll(stray)); len(text) != 0 {
+		t.Fatalf("a stray connection was answered %q", text)
+	}
+	gone := hand(2, 7)
+	gone.Close() // most often before it is taken
+	mine := hand(3, 7)
+	wantTaken(2)
+	wantTaken(3)
+	buf := make([]byte, 3)
+	must[int](t)(io.ReadFull(mine, buf))
+	if string(buf) != "OK\n" {
+		t.Fatalf("the preamble is %q", buf)
+	}
+	l := <-listening
+	var work sync.WaitGroup
+	work.Go(func() {
+		for { // one or two
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(conn, "hi")
+			conn.Close()
+		}
+	})
+	if text := must[[]byte](t)(io.ReadAll(mine)); string(text) != "hi" {
+		t.Fatalf("read %q", text)
+	}
+	fake.event(session.OpEnded, session.Ended{Lease: 7, Reason: "for a test"}.Append(nil))
+	work.Wait()
+	_, err := l.Accept()
+	wantError(t, err, switchboard.ErrUnavailable, "for a test")
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package switchboard
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"github.com/switchboard-ipc/switchboard/internal/name"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// LookUp asks who has a name, without calling it: in the session's namespace first, then in the ones around it. A name that
+// nobody has is ErrUnavailable.
+func (c *Client) LookUp(ctx context.Context, service string, opts ...LookUpOption) (Entry, error) {
+	if err := name.Check(service); err != nil {
+		return Entry{}, &Error{Code: CodeUsage, Op: "look up", Name: service, Text: err.Error(), Err: err}
+	}
+	question := session.LookUp{Name: service}
+	if len(opts) > 0 {
+		var o lookUpOptions
+		for _, opt := range opts {
+			opt.applyLookUp(&o)
+		}
+		question.Kind, question.Version = session.EntryKind(o.kind), o.version
+	}
+	cl := calls.Get().(*call)
+	cl.op, cl.sent = session.OpLookUp, nil
+	cl.packet = question.Append(append(cl.packet[:0], emptyHeader[:]...))
+	if err := c.session.do(ctx, cl); err != nil {
+		return Entry{}, during("look up", service, err) // cl may still be on its way
+	}
+	entry, err := c.session.entries.parse(service, cl.payload)
+	putBuffer(cl.reply)
+	cl.reply, cl.payload = nil, nil
+	calls.Put(cl)
+	if err != nil {
+		return Entry{}, during("look up", service, err)
+	}
+	return entry, nil
+}
+
+// entryCache keeps entries that were parsed, each with the bytes that it was parsed from: asking again mostly gives the same ones.
+type entryCache struct {
+	mu    sync.Mutex // guards what follows
+	known map[string]*parsedEntry
+}
+
+type parsedEntry struct {
+	payload []byte
+	entry   Entry
+}
+
+const maxParsed = 256
+
+// parse returns the entry in the payload of a reply about a name.
+func (c *entryCache) parse(service string, payload []byte) (Entry, error) {
+	c.mu.Lock()
+	known := c.known[service]
+	c.mu.Unlock()
+	if known != nil && bytes.Equal(known.payload, payload) {
+		return known.entry, nil
+	}
+	m, err := session.ParseLookUpReply(payload)
+	switch {
+	case err != nil:
+		return Entry{}, err
+	case m.Code != session.OK:
+		return Entry{}, refusal(m.Code, m.Text)
+	}
+	parsed := &parsedEntry{bytes.Clone(payload), newEntry(&m.Entry)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil || len(c.known) >= maxParsed {
+		c.known = make(map[string]*parsedEntry)
+	}
+	c.known[service] = parsed
+	return parsed.entry, nil
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package switchboard
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// Status is the state of a broker.
+type Status struct {
+	PID         int
+	UID         int
+	Version     string
+	Folder      string // the runtime folder
+	Started     time.Time
+	Sessions    int
+	Names       int
+	Namespaces  int
+	Watches     int
+	Waiting     int    // callers that wait now
+	HandedOver  uint64 // connections, since the start
+	Refused     uint64 // callers, since the start
+	Descriptors int    // in the broker's table
+}
+
+// Status asks the broker for its state.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var m session.StatusReply
+	cl := newCall(session.OpStatus, empty)
+	cl.apply = func(payload []byte, _ *sys.Buffer) (err error) {
+		if m, err = session.ParseStatusReply(payload); err == nil && m.Code != session.OK {
+			err = refusal(m.Code, m.Text)
+		}
+		return err
+	}
+	if err := c.session.do(ctx, cl); err != nil {
+		return Status{}, during("ask for the status of", c.dir, err)
+	}
+	return Status{
+		PID: int(m.PID), UID: int(m.UID), Version: m.Version, Folder: m.Folder, Started: time.UnixMilli(int64(m.Started)),
+		Sessions: int(m.Sessions), Names: int(m.Names), Namespaces: int(m.Namespaces), Watches: int(m.Watches), Waiting: int(m.Waiting),
+		HandedOver: m.HandedOver, Refused: m.Refused, Descriptors: int(m.Descriptors),
+	}, nil
+}
+
+// Shutdown makes the broker end, politely. It starts none: if none runs the error is ErrUnavailable. The folder may
+// be the broker's for a moment longer.
+func (c *Client) Shutdown(ctx context.Context) error {
+	cl := newCall(session.OpShutdown, empty)
+	cl.once = true
+	cl.apply = func(payload []byte, _ *sys.Buffer) error {
+		m, err := session.ParseReply(payload)
+		if err == nil && m.Code != session.OK {
+			err = refusal(m.Code, m.Text)
+		}
+		return err
+	}
+	if err := c.session.do(ctx, cl); err != nil && !errors.Is(err, errNotConnected) { // then it has ended
+		return during("shut down the broker of", c.dir, err)
+	}
+	return nil
+}
+
+func empty(b []byte) []byte { return b }
