@@ -162,7 +162,7 @@ func (s *clientSession) open() (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newWire(fd, c.run)
+	return newWire(fd, s.putFirst, c.run)
 }
 
 // greet introduces the session on a new connection, obtains again what it held, and only then lets other
@@ -269,13 +269,9 @@ func (s *clientSession) exchange(ctx context.Context, w *wire, cl *call) error {
 	}
 	until := time.Now().Add(patience)
 	_ = w.file.SetReadDeadline(until)
-	send := func() bool {
-		s.sending.Lock()
-		defer s.sending.Unlock()
-		return s.put(w, cl)
-	}
+	first := cl
 	for !cl.finished() {
-		b, n, err := w.receive(send)
+		b, n, err := w.receive(first)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if err = ctx.Err(); err == nil && !time.Now().Before(until) {
@@ -291,7 +287,7 @@ func (s *clientSession) exchange(ctx context.Context, w *wire, cl *call) error {
 			s.take(cl.id)
 			return err
 		}
-		send = nil
+		first = nil
 	}
 	w.rest()
 	<-cl.done

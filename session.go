@@ -179,6 +179,13 @@ func (s *clientSession) put(w *wire, cl *call) bool {
 	return w.send(cl.packet, cl.fd, nil)
 }
 
+// putFirst is put for who does not hold s.sending.
+func (s *clientSession) putFirst(w *wire, cl *call) bool {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	return s.put(w, cl)
+}
+
 // abandon gives up waiting for a call, unless its reply has come. One that changes something stays until the reply comes, as
 // the next one may not be sent before.
 func (s *clientSession) abandon(cl *call, err error) error {
@@ -286,15 +293,11 @@ func (s *clientSession) hold(ctx context.Context, first *call, done func() bool,
 			}
 			continue
 		}
-		var before func() bool
-		if first != nil && first.sent != w {
-			before = func() bool {
-				s.sending.Lock()
-				defer s.sending.Unlock()
-				return s.put(w, first)
-			}
+		send := first
+		if first != nil && first.sent == w {
+			send = nil
 		}
-		if err := s.step(w, before); err != nil {
+		if err := s.step(w, send); err != nil {
 			s.lose(w, err)
 		}
 	}
@@ -302,8 +305,8 @@ func (s *clientSession) hold(ctx context.Context, first *call, done func() bool,
 }
 
 // step waits for one packet and dispatches it. An error means that the connection is over.
-func (s *clientSession) step(w *wire, before func() bool) error {
-	b, n, err := w.receive(before)
+func (s *clientSession) step(w *wire, first *call) error {
+	b, n, err := w.receive(first)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		w.rest() // who woke us had a reason, at which the caller looks
 		return nil

@@ -21,7 +21,8 @@ type wire struct {
 	run  func(func()) bool // runs a goroutine with an owner
 
 	// Of who reads.
-	before  func() bool // see receive
+	first   *call                        // see receive
+	put     func(w *wire, cl *call) bool // sends it
 	buffer  *sys.Buffer
 	n       int
 	err     error
@@ -46,23 +47,23 @@ type outgoing struct {
 // buffers are for one packet each.
 var buffers = sync.Pool{New: func() any { return sys.NewBuffer(session.MaxPacket) }}
 
-func newWire(fd *sys.FD, run func(func()) bool) (*wire, error) {
+func newWire(fd *sys.FD, put func(*wire, *call) bool, run func(func()) bool) (*wire, error) {
 	file := os.NewFile(uintptr(fd.Take()), sessionSocket)
 	raw, err := file.SyscallConn()
 	if err != nil {
 		file.Close()
 		return nil, err
 	}
-	w := &wire{file: file, raw: raw, run: run}
+	w := &wire{file: file, raw: raw, put: put, run: run}
 	w.reading, w.sending = w.readStep, w.sendStep
 	return w, nil
 }
 
 // receive waits for a packet. The buffer, with descriptors in it, is the caller's to put back. The error is io.EOF at the
-// end, and os.ErrDeadlineExceeded after wake. before, if not nil, is called when no packet that comes from now on can be missed;
-// if it returns true, one will come, and there is no attempt to read before the poller says so.
-func (w *wire) receive(before func() bool) (*sys.Buffer, int, error) {
-	w.before, w.buffer, w.err = before, nil, nil
+// end, and os.ErrDeadlineExceeded after wake. first, if not nil, is sent when no packet that comes from now on can be
+// missed: its reply will come, and there is no attempt to read before the poller says so.
+func (w *wire) receive(first *call) (*sys.Buffer, int, error) {
+	w.first, w.buffer, w.err = first, nil, nil
 	if err := w.raw.Read(w.reading); err != nil {
 		return nil, 0, err
 	}
@@ -74,9 +75,9 @@ func (w *wire) receive(before func() bool) (*sys.Buffer, int, error) {
 
 // readStep holds a buffer only while there is something to read: many idle sessions need none.
 func (w *wire) readStep(fd uintptr) bool {
-	if before := w.before; before != nil {
-		w.before = nil
-		if before() {
+	if first := w.first; first != nil {
+		w.first = nil
+		if w.put(w, first) {
 			return false
 		}
 	}

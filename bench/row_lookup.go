@@ -36,7 +36,7 @@ func (p *peers) lookUps(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 		return nil, err
 	}
 	all := rows.LookUpClients()
-	fromGo, err := goLookUps(ctx, e, b, all[len(all)-1])
+	fromGo, together, err := goLookUps(ctx, e, b, all[len(all)-1])
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (p *peers) lookUps(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 
 	var table []rows.Row
 	for _, n := range all {
-		if err := measure(ctx, e, n, fromC, bus, fromGo, raw); err != nil {
+		if err := measure(ctx, e, n, fromC, bus, fromGo, raw, together); err != nil {
 			return nil, err
 		}
 		limit := rows.Limit{}
@@ -65,9 +65,12 @@ func (p *peers) lookUps(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 		}
 		row("C", fromC, cMissing, "GetNameOwner, sd-bus", bus, limit)
 		row("Go", fromGo, nil, "GetNameOwner, sd-bus", bus, limit)
+		if n > 1 {
+			row(rows.InOneProcess, together, nil, "GetNameOwner, sd-bus", bus, rows.Limit{})
+		}
 		if raw != nil && cMissing == nil {
 			row("C", fromC, cMissing, "GetNameOwner, raw calls", raw, rows.Limit{})
-			table = append(table, rows.Compare(fmt.Sprintf("the broker's CPU for one, %d clients", n), "µs",
+			table = append(table, rows.Compare(fmt.Sprintf("the broker's CPU for one, %d client%s", n, map[bool]string{true: "s"}[n > 1]), "µs",
 				fromC.cpu, "dbus-broker's", raw.cpu, rows.Limit{}))
 		}
 	}
@@ -109,15 +112,19 @@ func (c *contender) once(ctx context.Context, clients int) error {
 	return err
 }
 
-// goLookUps is the Go library's client.
-func goLookUps(ctx context.Context, e *rows.Env, b *rows.Broker, most int) (*contender, error) {
+// goLookUps is the Go library's client, in programs of their own and all in one.
+func goLookUps(ctx context.Context, e *rows.Env, b *rows.Broker, most int) (apart, together *contender, err error) {
 	l, err := e.StartLookUps(ctx, b.Folder, "bench", 1, 1, most)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &contender{broker: b.PID(), run: func(ctx context.Context, n int) (int, float64, error) {
+	apart = &contender{broker: b.PID(), run: func(ctx context.Context, n int) (int, float64, error) {
 		return l.Run(ctx, n, e.Slice())
-	}}, nil
+	}}
+	together = &contender{broker: b.PID(), run: func(ctx context.Context, n int) (int, float64, error) {
+		return l.RunTogether(ctx, n, e.Slice())
+	}}
+	return apart, together, nil
 }
 
 // ourLookUps is our C client, or why there is none. It looks up the names

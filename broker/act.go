@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package broker
 
 import (
@@ -19,7 +21,7 @@ func (b *Broker) apply(ev directory.Event) {
 	for b.directory.Unfinished() {
 		b.mu.Unlock()
 		b.mu.Lock()
-		b.applyLocked(directory.Continue{})
+		b.applyLocked(directory.Continue{Now: b.now()})
 	}
 	b.mu.Unlock()
 }
@@ -110,7 +112,9 @@ func (b *Broker) handOver(a directory.HandOver) {
 		return
 	}
 	err := error(syscall.EPIPE)
-	if s != nil {
+	if s != nil && (s.awaiting || slices.Contains(b.retry, s.id)) {
+		err = syscall.EAGAIN // one of its hand-overs found no room, so this one must not overtake it
+	} else if s != nil {
 		var room [64]byte
 		packet := session.Header{Kind: session.KindEvent, Op: session.OpHandOver, Descriptors: 1}.Append(room[:0])
 		packet = session.HandOver{Connection: uint64(a.Connection), Lease: uint64(a.Lease), Preamble: preamble}.Append(packet)
@@ -123,9 +127,9 @@ func (b *Broker) handOver(a directory.HandOver) {
 	b.undone = append(b.undone, directory.NotDelivered{Connection: a.Connection})
 	switch {
 	case s == nil: // its end is on the way, and refuses them
-	case isAgain(err):
+	case isAgain(err) && !slices.Contains(b.retry, s.id):
 		s.wantWritable()
-	default:
+	case !slices.Contains(b.retry, s.id):
 		// ETOOMANYREFS: this user has too many descriptors on the way, perhaps not by us. That passes without a sign.
 		b.log.Warn("cannot hand over a connection yet", "pid", s.peer.PID, "err", err)
 		b.retry = append(b.retry, s.id)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package broker is the Switchboard daemon as a library: what `switchboard serve` runs, what tests start,
 // and what a single-binary application embeds.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package broker
 
 import (
@@ -28,7 +30,7 @@ func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
 	op := directory.OpenDoor{Lease: b.table.id(), Namespace: directory.ID(m.Namespace)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.applyLocked(directory.Change{Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
 	if _, granted := b.directory.DoorNamespace(op.Lease); !granted {
 		fd.Close()
 		return

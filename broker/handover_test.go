@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux
 
 package broker_test
@@ -209,7 +211,7 @@ func TestManyStoppedOwners(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("not root: the test runs as the present user")
 	}
-	b := startBroker(t, brokerOptions{UID: ordinary, Descriptors: 1024, Limits: broker.Limits{TakeOver: 2 * time.Second}})
+	b := startBroker(t, brokerOptions{UID: ordinary, Descriptors: 1024, Limits: broker.Limits{TakeOver: 4 * time.Second}})
 	healthy := start(t, "owner", ordinary, b.dir, "com.example.healthy", "serve")
 	healthy.expect("claimed")
 	for i := range owners {
@@ -250,9 +252,16 @@ func TestCallersWaitInOrder(t *testing.T) {
 	b := startBroker(t, brokerOptions{})
 	s := open(t, b.dir)
 	s.own("com.example.up")
+	status := open(t, b.dir)
 	const callers = 200
 	for i := range callers {
 		dial(t, b.dir, fmt.Sprintf("DIAL com.example.up\n%d\n", i))
+		eventually(t, func() string { // the order is that of complete requests
+			if r := parse(t, session.ParseStatusReply, status.call(session.OpStatus, nil)); r.Waiting != uint64(i+1) {
+				return fmt.Sprintf("%d callers of %d wait", r.Waiting, i+1)
+			}
+			return ""
+		})
 	}
 	for i := range callers {
 		c := s.take()

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package broker
 
 import (
@@ -18,7 +20,7 @@ import (
 // hello opens the session in the directory.
 func (s *clientSession) hello(m session.Hello) {
 	peer := directory.Peer{PID: s.peer.PID, UID: s.peer.UID, Exe: s.executable()}
-	s.b.apply(directory.OpenSession{Session: s.id, Client: m.Session, Process: s.process, Peer: peer, Namespace: s.namespace, Request: s.request.ID})
+	s.b.apply(directory.OpenSession{Now: s.b.now(), Session: s.id, Client: m.Session, Process: s.process, Peer: peer, Namespace: s.namespace, Request: s.request.ID})
 }
 
 // welcome answers HELLO. A session that goes on takes the place of its old connection.
@@ -99,7 +101,7 @@ func (s *clientSession) taken(connection directory.ID) {
 
 // change applies a request that has a sequence.
 func (s *clientSession) change(h session.Header, op directory.Op) {
-	s.b.apply(directory.Change{Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	s.b.apply(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
 }
 
 // answer sends what the directory says to the request at hand. The lock is held.
@@ -142,6 +144,10 @@ func (s *clientSession) claim(h session.Header, m session.Claim) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for m.Accept == session.AcceptListener && b.directory.Unfinished() {
+		// An owner that ended may still have its socket at this name's path.
+		b.applyLocked(directory.Continue{Now: b.now()})
+	}
 	if m.Accept == session.AcceptListener && !b.directory.Repeats(s.id, h.Sequence) && b.directory.Claimable(s.id, m.Name).Reason == directory.OK {
 		file := m.Name
 		if s.namespace != directory.Root {
@@ -150,13 +156,13 @@ func (s *clientSession) claim(h session.Header, m session.Claim) {
 		op.Path = path.Join(serviceFolder, file)
 		fd, err := b.folder.listen(op.Path, sys.Stream)
 		if err != nil {
-			b.applyLocked(directory.Change{Session: s.id, Request: h.ID, Sequence: h.Sequence,
+			b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence,
 				Op: directory.Fail{Refusal: directory.Refusal{Reason: directory.NameTaken, Text: err.Error()}}})
 			return
 		}
 		b.table.put(&descriptor{id: op.Lease, kind: serviceSocket, fd: fd, path: file})
 	}
-	b.applyLocked(directory.Change{Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
 	if _, granted := b.directory.Entry(op.Lease); !granted {
 		b.drop(op.Lease)
 	}

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package broker
 
 import (
@@ -377,7 +379,7 @@ func (s *clientSession) close() {
 		if exited {
 			reason = fmt.Sprintf("process %d exited", s.peer.PID)
 		}
-		b.apply(directory.EndSession{Session: id, Reason: reason})
+		b.apply(directory.EndSession{Now: b.now(), Session: id, Reason: reason})
 	}
 	s.read.Lock()
 	defer s.read.Unlock()
@@ -409,7 +411,7 @@ func (b *Broker) processExited(d *descriptor) {
 	b.mu.Lock()
 	id := s.id
 	b.mu.Unlock()
-	b.apply(directory.EndSession{Session: id, Reason: fmt.Sprintf("process %d exited", s.peer.PID)})
+	b.apply(directory.EndSession{Now: b.now(), Session: id, Reason: fmt.Sprintf("process %d exited", s.peer.PID)})
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t := b.table.entries[s.id]; t != nil && t.session == s {

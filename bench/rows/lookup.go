@@ -4,10 +4,14 @@ package rows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
+	"sync"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
 )
 
@@ -24,41 +28,68 @@ type rate struct {
 // own cost does not depend on how many there are.
 const lookUpNames = 100
 
-// lookUpRole looks up random names of a group, one after the other, for as long as it is told.
+// lookUpRole looks up random names of a group for as long as it is told, and by as many clients as it is told:
+// each has a session of its own and asks one thing after the other.
 func lookUpRole(ctx context.Context, r *role) error {
 	g, err := parseGroup(r)
 	if err != nil {
 		return err
 	}
-	c := client(g.folder)
-	defer c.Close()
+	var clients []*switchboard.Client
+	defer func() {
+		for _, c := range clients {
+			_ = c.Close()
+		}
+	}()
 	names := make([]string, lookUpNames)
 	for i := range names {
 		names[i] = g.name(rand.IntN(g.sessions), rand.IntN(g.names))
 	}
-	if _, err := c.LookUp(ctx, names[0]); err != nil {
-		return err
-	}
 	r.ready()
-	next := 0
-	return r.answer(func(d time.Duration, _ []string) (any, error) {
-		start, count := time.Now(), 0
-		for {
-			// The clock is read once in 16 look-ups.
-			for range 16 {
-				if _, err := c.LookUp(ctx, names[next]); err != nil {
-					return nil, err
-				}
-				if next++; next == len(names) {
-					next = 0
-				}
-			}
-			count += 16
-			if took := time.Since(start); took >= d {
-				return rate{Count: count, Seconds: took.Seconds()}, nil
+	return r.answer(func(d time.Duration, words []string) (any, error) {
+		n, err := strconv.Atoi(words[0])
+		if err != nil {
+			return nil, err
+		}
+		for len(clients) < n {
+			c := client(g.folder)
+			clients = append(clients, c)
+			if _, err := c.LookUp(ctx, names[0]); err != nil {
+				return nil, err
 			}
 		}
+		rates, errs := make([]rate, n), make([]error, n)
+		var all sync.WaitGroup
+		for i := range n {
+			all.Go(func() { rates[i], errs[i] = lookUpFor(ctx, clients[i], names, d) })
+		}
+		all.Wait()
+		var sum rate
+		for _, one := range rates {
+			sum.Count += one.Count
+			sum.Seconds = max(sum.Seconds, one.Seconds)
+		}
+		return sum, errors.Join(errs...)
 	})
+}
+
+// lookUpFor looks names up in turn.
+func lookUpFor(ctx context.Context, c *switchboard.Client, names []string, d time.Duration) (rate, error) {
+	start, count, next := time.Now(), 0, 0
+	for {
+		for range 16 { // the clock is read once in 16 look-ups
+			if _, err := c.LookUp(ctx, names[next]); err != nil {
+				return rate{}, err
+			}
+			if next++; next == len(names) {
+				next = 0
+			}
+		}
+		count += 16
+		if took := time.Since(start); took >= d {
+			return rate{Count: count, Seconds: took.Seconds()}, nil
+		}
+	}
 }
 
 // LookUpLoop is a number of processes that look a name up through the Go library.
@@ -79,15 +110,24 @@ func (e *Env) StartLookUps(ctx context.Context, folder, prefix string, sessions,
 	return l, nil
 }
 
-// Run lets the first n of the processes loop together, and returns how many
-// look-ups they made in all, and how many per second.
+// Run lets n clients loop together, one in each of the first processes, and
+// returns how many look-ups they made in all, and how many per second.
 func (l *LookUpLoop) Run(ctx context.Context, n int, d time.Duration) (count int, perSecond float64, err error) {
-	for _, p := range l.clients[:n] {
-		if err := p.Tell("%s", d); err != nil {
+	return l.run(ctx, n, 1, d)
+}
+
+// RunTogether is Run with all clients in one process.
+func (l *LookUpLoop) RunTogether(ctx context.Context, n int, d time.Duration) (count int, perSecond float64, err error) {
+	return l.run(ctx, 1, n, d)
+}
+
+func (l *LookUpLoop) run(ctx context.Context, processes, clients int, d time.Duration) (count int, perSecond float64, err error) {
+	for _, p := range l.clients[:processes] {
+		if err := p.Tell("%s %d", d, clients); err != nil {
 			return 0, 0, err
 		}
 	}
-	for _, p := range l.clients[:n] {
+	for _, p := range l.clients[:processes] {
 		var r rate
 		if err := p.Result(ctx, &r); err != nil {
 			return 0, 0, err
@@ -117,20 +157,30 @@ func lookUps(ctx context.Context, e *Env) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []Row
+	var table []Row
 	for _, n := range clients {
-		var rates []float64
+		var apart, together []float64
 		for range e.Rounds() {
-			_, r, err := loop.Run(ctx, n, e.Slice())
+			_, a, err := loop.Run(ctx, n, e.Slice())
 			if err != nil {
 				return nil, err
 			}
-			rates = append(rates, r)
+			_, t, err := loop.RunTogether(ctx, n, e.Slice())
+			if err != nil {
+				return nil, err
+			}
+			apart, together = append(apart, a), append(together, t)
 		}
-		rows = append(rows, Alone(LookUpName(n, "Go"), "/s", rates, Limit{}))
+		table = append(table, Alone(LookUpName(n, "Go"), "/s", apart, Limit{}))
+		if n > 1 {
+			table = append(table, Alone(LookUpName(n, InOneProcess), "/s", together, Limit{}))
+		}
 	}
-	return rows, nil
+	return table, nil
 }
+
+// InOneProcess says how the clients of a row of look-ups are not processes of their own.
+const InOneProcess = "one Go program"
 
 // LookUpName is the name of a row of look-ups.
 func LookUpName(clients int, how string) string {

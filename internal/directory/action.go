@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package directory
 
 // Action is something the broker must now do. The actions of one event are carried out in order,

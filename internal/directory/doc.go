@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package directory is the core of the broker: names, namespaces, sessions, leases, callers and watches,
 // as a pure state machine.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package directory
 
 // Event is something that happened outside. Apply takes one at a time. Now is the time at which it did; one without Now, or with 0,

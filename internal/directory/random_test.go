@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package directory_test
 
 import (
@@ -114,7 +116,7 @@ func (r *run) step(s step) {
 	peer := directory.Peer{PID: 100 + int(s.B%4), UID: 1000, Exe: pick(s.B, "", "/bin/a")}
 	switch k := s.What * 61; { // rapid likes small numbers: these are spread over all
 	case k < 8:
-		if s.A%2 == 1 {
+		if s.A%4 == 1 {
 			r.reimport(s.B%2 == 1)
 		}
 	case k < 32:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package name holds the rule for names and the patterns that select them
 // (docs/session.md, section 8). Every front and the directory use this one.
 package name

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package sys
 
 // MaxFDs is the number of descriptors that one message can carry (SCM_MAX_FD of the kernel).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package sys is the project's only door to raw system calls and unsafe memory.
 //
 // It wraps what the standard library does not offer, or offers at a cost that the hot path cannot

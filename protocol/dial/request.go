@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package dial reads and writes the line with which a program in any language
 // calls a name, and the verdict that answers it (docs/session.md, section 2).
 // Bytes in, values out: it knows no sockets.

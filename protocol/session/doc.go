@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package session reads and writes the packets of a session: the fixed header
 // and the payloads of docs/session.md, sections 3, 4 and 7, whose messages are
 // specified in session.proto. Bytes in, values out: it knows no sockets.

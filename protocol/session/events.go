@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package session
 
 // HandOver is the payload of HAND_OVER: a caller for a name of this session. It

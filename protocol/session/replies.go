@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package session
 
 // Reply answers RELEASE, WATCH, UNWATCH and SHUTDOWN. Every reply begins with

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package session
 
 // Hello is the payload of HELLO: the first request of a session, and once.
