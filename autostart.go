@@ -78,10 +78,10 @@ func (c *Client) mayStart() error {
 		return err
 	}
 	if !c.autostart {
-		return c.absent("")
+		return c.absent(":")
 	}
 	if why := sys.Sandboxed(); why != "" {
-		return c.absent(", and none is started from a sandbox (" + why + "), which it would outlive; outside of it")
+		return c.absent(", and none is started from inside a sandbox (" + why + "); outside of it,")
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func (c *Client) absent(why string) error {
 	if c.told {
 		serve = "switchboard --runtime-dir " + c.dir + " serve"
 	}
-	return &Error{Code: CodeUnavailable, Text: fmt.Sprintf("no broker runs in %s%s: start one with: %s", c.dir, why, serve)}
+	return &Error{Code: CodeUnavailable, Text: fmt.Sprintf("no broker runs in %s%s start one with: %s", c.dir, why, serve)}
 }
 
 // startLocked starts a broker while it holds the lock of those who start one. Racers wait for the lock,

@@ -397,8 +397,13 @@ func TestClose(t *testing.T) {
 	wantError(t, err, net.ErrClosed)
 	_, err = c.Listen(ctx, "com.example.a")
 	wantError(t, err, net.ErrClosed)
-	_, err = client(t, dir).LookUp(ctx, "com.example.a")
-	wantError(t, err, switchboard.ErrUnavailable)
+	other := client(t, dir)
+	eventually(t, func() error {
+		if _, err := other.LookUp(ctx, "com.example.a"); !errors.Is(err, switchboard.ErrUnavailable) {
+			return fmt.Errorf("its name is still there: %v", err)
+		}
+		return nil
+	})
 }
 
 func TestDeadlineOfDial(t *testing.T) {

@@ -5,9 +5,7 @@ package switchboard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -43,6 +41,7 @@ func (s *clientSession) lose(w *wire, err error) {
 	s.current = nil
 	s.mu.Unlock()
 	w.close()
+	close(w.lost)
 	if s.client.ctx.Err() != nil {
 		return
 	}
@@ -114,20 +113,24 @@ func (s *clientSession) connect(ctx context.Context, m mode) error {
 func (s *clientSession) reach(ctx context.Context, m mode) (final bool, err error) {
 	c := s.client
 	var r retry
-	for {
-		var w *wire
-		if w, err = s.open(); err == nil {
-			if final, err = s.greet(ctx, w); err == nil {
+	for started := false; ; {
+		last := err
+		if s.restoring == nil {
+			s.restoring, err = s.open()
+		}
+		if s.restoring != nil {
+			if final, err = s.restoreOn(ctx, s.restoring); err == nil {
+				s.restoring = nil
 				return false, nil
 			}
-			s.mu.Lock()
-			s.current = nil
-			s.mu.Unlock()
-			w.close()
+			if ctx.Err() == nil {
+				s.giveUp(s.restoring)
+				s.restoring = nil
+			}
 		}
 		switch {
 		case ctx.Err() != nil:
-			return false, ctx.Err()
+			return false, interrupted(ctx, last)
 		case c.ctx.Err() != nil:
 			return false, errClosed
 		case final:
@@ -135,21 +138,26 @@ func (s *clientSession) reach(ctx context.Context, m mode) (final bool, err erro
 		case isAbsent(err) && c.door == nil:
 			c.trusted.Store(false)
 			if m == unstarted || m == waiting && s.bye {
-				return false, c.absent("")
+				return false, c.absent(":")
 			}
 			if err := c.startBroker(ctx); err != nil {
 				return false, err
+			}
+			if !started {
+				started = true
+				continue
 			}
 		case !isPassing(err):
 			return c.door != nil || errors.Is(err, ErrNotAllowed), err
 		}
 		if !r.wait(ctx) {
-			return false, &Error{Code: CodeTryAgain, Err: err, Text: fmt.Sprintf("%v; attempts to reach the broker have ended", err)}
+			return false, gaveUp(ctx, err)
 		}
 	}
 }
 
-func (s *clientSession) open() (*wire, error) {
+// open connects.
+func (s *clientSession) open() (*restore, error) {
 	c := s.client
 	var fd *sys.FD
 	err := c.trust()
@@ -162,156 +170,17 @@ func (s *clientSession) open() (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newWire(fd, s.putFirst, c.run)
-}
-
-// greet introduces the session on a new connection, obtains again what it held, and only then lets other
-// calls use it.
-func (s *clientSession) greet(ctx context.Context, w *wire) (final bool, err error) {
-	s.mu.Lock()
-	closed := s.closed
-	s.current = w
-	s.mu.Unlock()
-	if closed {
-		return false, errClosed
-	}
-	hello, err := s.hello(ctx, w)
+	w, err := newWire(fd, s.putFirst, c.run)
 	if err != nil {
-		var refused *Error
-		return errors.As(err, &refused), err
+		return nil, err
 	}
-	restarted := hello.Broker != s.broker && s.broker != [16]byte{}
-	s.broker = hello.Broker
-	s.resume(hello)
-	if !hello.Resumed {
-		if err := s.obtainAgain(ctx, w); err != nil {
-			return false, err
-		}
-	}
-	s.watchAgain(w, restarted)
-
-	s.sending.Lock()
-	s.wire = w
-	for _, cl := range s.waitingCalls(false) {
-		if cl.sent != w {
-			s.put(w, cl)
-		}
-	}
-	s.sending.Unlock()
-	s.orphansLater()
-	return false, nil
-}
-
-func (s *clientSession) hello(ctx context.Context, w *wire) (session.HelloReply, error) {
-	var reply session.HelloReply
-	cl := newCall(session.OpHello, s.helloPayload)
-	cl.apply = func(payload []byte, _ *sys.Buffer) (err error) {
-		if reply, err = session.ParseHelloReply(payload); err == nil && reply.Code != session.OK {
-			err = refusal(reply.Code, reply.Text)
-		}
-		return err
-	}
-	err := s.exchange(ctx, w, cl)
-	var bye *byeError
-	if errors.As(err, &bye) {
-		err = errHungUp
-		if !bye.polite() {
-			err = refusal(bye.code, bye.reason)
-		}
-	}
-	return reply, err
-}
-
-// resume settles the sequence. A request that was under way is asked again, by its old number if this continues the
-// session: if it was applied, the broker repeats the answer.
-func (s *clientSession) resume(hello session.HelloReply) {
-	s.sending.Lock()
-	s.sequence = hello.Sequence
-	var done []*call
-	for _, cl := range s.waitingCalls(!hello.Resumed) {
-		switch {
-		case hello.Resumed:
-			s.sequence = max(s.sequence, cl.sequence)
-		case cl.void():
-			done = append(done, cl)
-		default:
-			cl.sequence = 0
-		}
-	}
-	s.sending.Unlock()
-	for _, cl := range done {
-		if s.take(cl.id) != nil {
-			s.finish(cl, errNotConnected)
-		}
-	}
-}
-
-// waitingCalls returns the calls without a reply. With afresh, what is bound to the session so far means nothing from now on.
-func (s *clientSession) waitingCalls(afresh bool) []*call {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if afresh {
-		s.epoch++
-		s.orphans = nil
-		clear(s.byLease)
-	}
-	all := make([]*call, 0, len(s.pending))
-	for _, cl := range s.pending {
-		all = append(all, cl)
-	}
-	return all
-}
-
-// exchange sends a call on a connection that is not yet everybody's, and reads until its reply.
-func (s *clientSession) exchange(ctx context.Context, w *wire, cl *call) error {
-	if err := s.begin(cl); err != nil {
-		return err
-	}
-	until := time.Now().Add(patience)
-	_ = w.file.SetReadDeadline(until)
-	first := cl
-	for !cl.finished() {
-		b, n, err := w.receive(first)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			if err = ctx.Err(); err == nil && !time.Now().Before(until) {
-				err = errHungUp
-			}
-			_ = w.file.SetReadDeadline(until)
-		case errors.Is(err, io.EOF):
-			err = errHungUp
-		case err == nil:
-			err = s.dispatch(w, b, n)
-		}
-		if err != nil {
-			s.take(cl.id)
-			return err
-		}
-		first = nil
-	}
-	w.rest()
-	<-cl.done
-	return cl.err
-}
-
-// obtainAgain asks a broker that does not know the session for what it held. What somebody else has meanwhile is lost.
-func (s *clientSession) obtainAgain(ctx context.Context, w *wire) error {
-	s.mu.Lock()
-	held := append([]holding(nil), s.held...)
+	s.current = w
+	closed := s.closed
 	s.mu.Unlock()
-	for _, h := range held {
-		cl := s.obtainCall(h, true)
-		err := s.exchange(ctx, w, cl)
-		var refused *Error
-		switch {
-		case err == nil, errors.Is(err, errUnwanted):
-		case errors.As(err, &refused):
-			s.client.log.Warn("not obtained again", "folder", s.client.dir, "err", err)
-			s.drop(h) // it has no lease
-			h.lost(err)
-		default:
-			return err
-		}
+	if closed { // its closer has not seen this one
+		w.close()
+		return nil, errClosed
 	}
-	return nil
+	return &restore{wire: w}, nil
 }

@@ -34,7 +34,8 @@ func (c *Client) Dial(ctx context.Context, name string, opts ...DialOption) (*Co
 		return nil, &Error{Code: CodeUsage, Op: "dial", Name: name, Text: err.Error(), Err: err}
 	}
 	var r retry
-	for missed := 0; ; {
+	var last error
+	for missed, started := 0, false; ; {
 		conn, err := c.dialOnce(ctx, &request)
 		if err == nil {
 			return conn, nil
@@ -42,7 +43,7 @@ func (c *Client) Dial(ctx context.Context, name string, opts ...DialOption) (*Co
 		var path *pathError
 		switch {
 		case ctx.Err() != nil:
-			return nil, during("dial", name, ctx.Err())
+			return nil, during("dial", name, interrupted(ctx, last))
 		case c.ctx.Err() != nil:
 			return nil, during("dial", name, errClosed)
 		case errors.As(err, &path):
@@ -55,25 +56,22 @@ func (c *Client) Dial(ctx context.Context, name string, opts ...DialOption) (*Co
 			if err := c.startBroker(ctx); err != nil {
 				return nil, during("dial", name, err)
 			}
+			if !started {
+				started = true
+				continue
+			}
 		case !isPassing(err):
 			return nil, during("dial", name, err)
 		}
+		last = err
 		if !r.wait(ctx) {
-			return nil, gaveUp(ctx, "dial", name, err)
+			return nil, during("dial", name, gaveUp(ctx, err))
 		}
 	}
 }
 
 // pathAttempts is how often a service is looked for where the broker says that it accepts.
 const pathAttempts = 5
-
-// gaveUp is the error after the last attempt.
-func gaveUp(ctx context.Context, op, name string, err error) error {
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	return &Error{Code: CodeTryAgain, Op: op, Name: name, Err: err, Text: fmt.Sprintf("%v; attempts to reach the broker have ended", err)}
-}
 
 // DialContext is Dial for what wants addresses: http.Transport.DialContext, and grpc.WithContextDialer with a function around it. Of
 // a TCP address it takes the host: http://com.example.web/ calls "com.example.web".

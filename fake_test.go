@@ -312,3 +312,70 @@ func TestHandOver(t *testing.T) {
 	_, err := l.Accept()
 	wantError(t, err, switchboard.ErrUnavailable, "for a test")
 }
+
+// TestLapsedWatch: a watch that nobody reads ends, and is listed anew when it is read.
+func TestLapsedWatch(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	fake := newFakeSession(t, dir)
+	c := client(t, dir)
+	watching := make(chan *switchboard.Watcher, 1)
+	go func() {
+		w, err := c.Watch(ctx, "*")
+		if err != nil {
+			t.Error(err)
+		}
+		watching <- w
+	}()
+	fake.greet(session.HelloReply{Broker: [16]byte{1}})
+	begun, _ := fake.receive(session.OpWatch)
+	fake.reply(begun, nil)
+	w := <-watching
+	const packets, each = 66, 1000 // the last one is too much
+	appeared := func(id uint32, packet int) {
+		var m session.Change
+		for i := range each {
+			n := packet*each + i
+			m.Changed = append(m.Changed, session.Changed{Kind: session.ChangeAppeared, Entry: session.Entry{Lease: uint64(n + 1), Name: fmt.Sprintf("n%d", n)}})
+		}
+		h := session.Header{Kind: session.KindEvent, Op: session.OpChange, ID: id}
+		must[int](t)(fake.c.Write(append(h.Append(nil), m.Append(nil)...)))
+	}
+	for p := range packets {
+		appeared(begun.ID, p)
+	}
+	h, _ := fake.receive(session.OpUnwatch)
+	fake.reply(h, nil)
+	told := 0
+	next := func() switchboard.Event { return must[switchboard.Event](t)(w.Next(ctx)) }
+	for ; told < 65536; told++ {
+		if e := next(); e.Kind != switchboard.Appeared {
+			t.Fatalf("event %d is %v", told, e.Kind)
+		}
+	}
+	anew := make(chan uint32, 1)
+	go func() {
+		h, _ := fake.receive(session.OpWatch)
+		fake.reply(h, nil)
+		for p := 1; p < packets+1; p++ {
+			appeared(h.ID, p)
+		}
+		must[int](t)(fake.c.Write(session.Header{Kind: session.KindEvent, Op: session.OpSynced, ID: h.ID}.Append(nil)))
+		anew <- h.ID
+	}()
+	gone := 0
+	for e := next(); e.Kind != switchboard.Synced; e = next() {
+		switch e.Kind {
+		case switchboard.Appeared:
+			told++
+		case switchboard.Gone:
+			gone++
+		}
+	}
+	if told != (packets+1)*each || gone != each {
+		t.Errorf("%d names appeared, %d are gone", told, gone)
+	}
+	if id := <-anew; id == begun.ID {
+		t.Error("the id of the watch is used twice")
+	}
+}

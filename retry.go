@@ -5,6 +5,7 @@ package switchboard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"syscall"
@@ -61,7 +62,7 @@ func isAbsent(err error) bool {
 // isPassing reports whether a connection failed for a reason that passes: a full backlog, a broker that went away
 // before it answered, a lack of memory.
 func isPassing(err error) bool {
-	for _, e := range []error{errHungUp, syscall.EAGAIN, syscall.ECONNRESET, syscall.EPIPE, syscall.ENOBUFS} {
+	for _, e := range []error{errHungUp, errSilent, syscall.EAGAIN, syscall.ECONNRESET, syscall.EPIPE, syscall.ENOBUFS} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -71,3 +72,19 @@ func isPassing(err error) bool {
 
 // errHungUp: the other side closed the connection before it answered.
 var errHungUp = errors.New("the broker closed the connection before it answered")
+
+// interrupted is the error of attempts that ctx ended; last is how the one before ended, or nil.
+func interrupted(ctx context.Context, last error) error {
+	if last == nil {
+		return ctx.Err()
+	}
+	return &Error{Code: CodeTryAgain, Err: ctx.Err(), Text: fmt.Sprintf("%v; the attempt before: %v", ctx.Err(), last)}
+}
+
+// gaveUp is the error after the last attempt.
+func gaveUp(ctx context.Context, last error) error {
+	if ctx.Err() != nil {
+		return interrupted(ctx, last)
+	}
+	return &Error{Code: CodeTryAgain, Err: last, Text: fmt.Sprintf("%v; attempts to reach the broker have ended", last)}
+}

@@ -48,8 +48,8 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	}, nil
 }
 
-// Shutdown makes the broker end, politely. It starts none: if none runs the error is ErrUnavailable. The folder may
-// be the broker's for a moment longer.
+// Shutdown makes the broker end, politely, and waits until it has left: another one can be started then. It starts
+// none itself: if none runs the error is ErrUnavailable.
 func (c *Client) Shutdown(ctx context.Context) error {
 	cl := newCall(session.OpShutdown, empty)
 	cl.once = true
@@ -60,10 +60,31 @@ func (c *Client) Shutdown(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := c.session.do(ctx, cl); err != nil && !errors.Is(err, errNotConnected) { // then it has ended
-		return during("shut down the broker of", c.dir, err)
+	err := c.session.do(ctx, cl)
+	switch {
+	case errors.Is(err, errNotConnected): // it has ended
+		return nil
+	case err == nil:
+		err = c.session.lostOf(ctx, cl)
 	}
-	return nil
+	return during("shut down the broker of", c.dir, err)
+}
+
+// lostOf waits until the connection on which a call was made is lost.
+func (s *clientSession) lostOf(ctx context.Context, cl *call) error {
+	s.sending.Lock()
+	w := cl.sent
+	s.sending.Unlock()
+	for {
+		select {
+		case <-w.lost:
+			return nil
+		default:
+		}
+		if err := s.await(ctx, w.lost, func() bool { return s.wire != w }); err != nil {
+			return err
+		}
+	}
 }
 
 func empty(b []byte) []byte { return b }

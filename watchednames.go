@@ -96,18 +96,16 @@ func (n *watchedNames) relist(restarted bool) {
 }
 
 // listed ends a listing. It returns true if giveUpMissing is to follow after graceTime.
-func (n *watchedNames) listed() bool {
+func (n *watchedNames) listed() (later bool) {
 	n.listing = false
+	if later = n.patient && len(n.missing) > 0; !later {
+		n.giveUpMissing()
+	}
 	if !n.synced {
 		n.synced = true
 		n.tell(Synced, Entry{}, "")
-		return false
 	}
-	if n.patient && len(n.missing) > 0 {
-		return true
-	}
-	n.giveUpMissing()
-	return false
+	return later
 }
 
 func (n *watchedNames) giveUpMissing() {

@@ -19,6 +19,7 @@ type wire struct {
 	file *os.File
 	raw  syscall.RawConn
 	run  func(func()) bool // runs a goroutine with an owner
+	lost chan struct{}     // closed when the reader has found that it is over
 
 	// Of who reads.
 	first   *call                        // see receive
@@ -54,7 +55,7 @@ func newWire(fd *sys.FD, put func(*wire, *call) bool, run func(func()) bool) (*w
 		file.Close()
 		return nil, err
 	}
-	w := &wire{file: file, raw: raw, put: put, run: run}
+	w := &wire{file: file, raw: raw, put: put, run: run, lost: make(chan struct{})}
 	w.reading, w.sending = w.readStep, w.sendStep
 	return w, nil
 }

@@ -100,6 +100,7 @@ func runBus(ctx context.Context, folder string, in io.Reader, out, errOut io.Wri
 		"dbus-broker-launch", "--scope", "user", "--config-file", brokerConfig)
 	launcher.Cancel = func() error { return launcher.Process.Signal(syscall.SIGTERM) }
 	launcher.WaitDelay = proc.Grace
+	launcher.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as our broker
 	launcher.Stderr = errOut
 	if err := launcher.Start(); err != nil {
 		return fmt.Errorf("cannot start dbus-broker: %w", err)

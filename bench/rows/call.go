@@ -7,29 +7,23 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard"
 )
 
-// Latency is what a process that takes times reports.
-type Latency struct {
-	Count  int     `json:"count"`
-	Min    float64 `json:"min_ns"`
-	Median float64 `json:"median_ns"`
-	P99    float64 `json:"p99_ns"`
-}
-
-// callRole calls a service for as long as it is told, in one of these ways:
+// callRole calls services for as long as it is told, in the ways it is told,
+// which are separated by commas:
 //
 //	plain PATH          connect to a path, with system calls
 //	dial FOLDER NAME    the line DIAL on broker.sock, with system calls
 //	net PATH            net.Dial
 //	go FOLDER NAME      switchboard.Dial
 //
-// and takes the time from before the socket is made to the first byte of the service's answer.
+// It takes turns, a short burst of each, and answers with the median of each way: the
+// nanoseconds from before the socket is made to the first byte of the service's answer.
 func callRole(ctx context.Context, r *role) error {
 	clients := map[string]*switchboard.Client{}
 	defer func() {
@@ -39,54 +33,76 @@ func callRole(ctx context.Context, r *role) error {
 	}()
 	r.ready()
 	return r.answer(func(d time.Duration, words []string) (any, error) {
-		way, where, name := words[0], words[1], ""
-		if len(words) > 2 {
-			name = words[2]
+		var calls []call
+		for _, way := range strings.Split(strings.Join(words, " "), ",") {
+			c, err := parseCall(ctx, strings.Fields(way), clients)
+			if err != nil {
+				return nil, err
+			}
+			calls = append(calls, c)
 		}
-		var call func() (time.Duration, error)
-		switch way {
-		case "plain":
-			call = func() (time.Duration, error) { return callPath(where) }
-		case "dial":
-			socket, line := where+"/broker.sock", []byte("DIAL "+name+"\n")
-			call = func() (time.Duration, error) { return callLine(socket, line) }
-		case "net":
-			var dialer net.Dialer
-			call = func() (time.Duration, error) {
-				return callConn(func() (net.Conn, error) { return dialer.DialContext(ctx, "unix", where) })
-			}
-		case "go":
-			if clients[where] == nil {
-				clients[where] = client(where)
-			}
-			call = func() (time.Duration, error) {
-				return callConn(func() (net.Conn, error) { return clients[where].Dial(ctx, name) })
-			}
-		default:
-			return nil, fmt.Errorf("cannot call by %q: unknown", way)
-		}
-		return timed(d, call)
+		return medians(d, calls)
 	})
 }
 
-// timed calls again and again.
-func timed(d time.Duration, call func() (time.Duration, error)) (Latency, error) {
-	var took []time.Duration
-	for start := time.Now(); time.Since(start) < d; {
-		one, err := call()
-		if err != nil {
-			return Latency{}, err
-		}
-		took = append(took, one)
+// call calls once and returns how long it took.
+type call func() (time.Duration, error)
+
+func parseCall(ctx context.Context, words []string, clients map[string]*switchboard.Client) (call, error) {
+	if len(words) < 2 {
+		return nil, fmt.Errorf("cannot call by %q: too few words", words)
 	}
-	slices.Sort(took)
-	n := len(took)
-	return Latency{
-		Count:  n,
-		Min:    float64(took[0]),
-		Median: float64(took[n/2]),
-		P99:    float64(took[n*99/100]),
-	}, nil
+	where, name := words[1], words[len(words)-1]
+	switch words[0] {
+	case "plain":
+		return func() (time.Duration, error) { return callPath(where) }, nil
+	case "dial":
+		socket, line := where+"/broker.sock", []byte("DIAL "+name+"\n")
+		return func() (time.Duration, error) { return callLine(socket, line) }, nil
+	case "net":
+		var dialer net.Dialer
+		return func() (time.Duration, error) {
+			return callConn(func() (net.Conn, error) { return dialer.DialContext(ctx, "unix", where) })
+		}, nil
+	case "go":
+		c := clients[where]
+		if c == nil {
+			c = client(where)
+			clients[where] = c
+		}
+		return func() (time.Duration, error) {
+			return callConn(func() (net.Conn, error) { return c.Dial(ctx, name) })
+		}, nil
+	}
+	return nil, fmt.Errorf("cannot call by %q: unknown", words[0])
+}
+
+// A burst is long enough for caller and service to be as busy as they would be
+// with calls of one kind only, which its first calls bring about, and so short
+// that what else the machine does hits all kinds alike.
+const burst, burstWarmUp = 40, 10
+
+// medians takes turns among calls.
+func medians(d time.Duration, calls []call) ([]float64, error) {
+	took := make([][]float64, len(calls))
+	for start := time.Now(); time.Since(start) < d; {
+		for i, call := range calls {
+			for n := range burst {
+				one, err := call()
+				if err != nil {
+					return nil, err
+				}
+				if n >= burstWarmUp {
+					took[i] = append(took[i], float64(one))
+				}
+			}
+		}
+	}
+	list := make([]float64, len(calls))
+	for i := range list {
+		list[i] = Median(took[i])
+	}
+	return list, nil
 }
 
 // callPath connects to a path and reads one byte.

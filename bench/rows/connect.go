@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"strings"
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
@@ -71,15 +72,20 @@ func (e *Env) StartCalls(ctx context.Context) (Calls, error) {
 	return Calls{p}, err
 }
 
-// Median calls for a quarter of a slice in the way that words say (callRole), and returns
-// the median time in microseconds.
-func (c Calls) Median(ctx context.Context, e *Env, words string) (float64, error) {
-	if err := c.Tell("%s %s", e.Slice()/4, words); err != nil {
-		return 0, err
+// Medians calls in turn in all of the ways (callRole) for a slice, and returns
+// the median time of each in microseconds.
+func (c Calls) Medians(ctx context.Context, e *Env, ways []string) ([]float64, error) {
+	if err := c.Tell("%s %s", e.Slice(), strings.Join(ways, ",")); err != nil {
+		return nil, err
 	}
-	var l Latency
-	err := c.Result(ctx, &l)
-	return l.Median / 1000, err
+	var list []float64
+	if err := c.Result(ctx, &list); err != nil {
+		return nil, err
+	}
+	for i := range list {
+		list[i] /= 1000
+	}
+	return list, nil
 }
 
 // connect compares the ways to a service by the time to the first byte of its answer.
@@ -110,15 +116,14 @@ func connect(ctx context.Context, e *Env) ([]Row, error) {
 		"net " + plain,
 	}
 	took := make([][]float64, len(ways))
-	// Who wakes on which processor changes all the time: many short rounds.
-	for round := range 3*e.Rounds() + 1 {
-		for i, way := range ways {
-			m, err := caller.Median(ctx, e, way)
-			if err != nil {
-				return nil, err
-			}
+	for round := range e.Rounds() + 1 {
+		m, err := caller.Medians(ctx, e, ways)
+		if err != nil {
+			return nil, err
+		}
+		for i := range ways {
 			if round > 0 { // the first one warms up
-				took[i] = append(took[i], m)
+				took[i] = append(took[i], m[i])
 			}
 		}
 	}

@@ -4,8 +4,8 @@
 //
 // A process that is started here speaks in lines: it prints "ready", or any
 // other first line, when it can be used, then answers each line of its stdin
-// with a line of its stdout. It ends at the end of its stdin, so nothing is
-// left behind when the benchmark itself is killed.
+// with a line of its stdout. Our own end at the end of their stdin, so they are
+// not left behind when the benchmark itself is killed; others get SIGTERM.
 package proc
 
 import (
@@ -44,6 +44,7 @@ type Process struct {
 // Options are the rare wishes for a process.
 type Options struct {
 	EndsByTERM bool            // SIGTERM asks it to end, not the end of its stdin
+	Session    bool            // it gets a session of its own
 	Setup      func(*exec.Cmd) // changes the command before it starts; may be nil
 }
 
@@ -64,6 +65,9 @@ func Start(ctx context.Context, argv []string, o Options) (*Process, error) {
 	p.cmd.Stderr = p.tail
 	p.cmd.WaitDelay = Grace
 	p.cmd.Cancel = p.ask
+	if o.Session {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	}
 	if o.Setup != nil {
 		o.Setup(p.cmd)
 	}
