@@ -123,7 +123,7 @@ func (s *clientSession) reach(ctx context.Context, m mode) (final bool, err erro
 				s.restoring = nil
 				return false, nil
 			}
-			if ctx.Err() == nil {
+			if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
 				s.giveUp(s.restoring)
 				s.restoring = nil
 			}

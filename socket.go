@@ -72,8 +72,14 @@ func (s *socket) rest() (fds []*sys.FD) {
 	return fds
 }
 
+// refuse refuses who connects from now on, also where the broker, or a child between fork and exec, still holds the socket.
+func (s *socket) refuse() {
+	_ = s.raw.Control(func(listener uintptr) { _ = sys.Shutdown(int(listener)) })
+}
+
 func (s *socket) close() {
 	s.closed.Store(true)
+	s.refuse()
 	s.file.Close()
 }
 
@@ -86,6 +92,7 @@ func (l *Listener) listeningSocket() *socket {
 
 // drain takes over those who had connected to a socket that another one replaces.
 func (l *Listener) drain(old *socket) {
+	old.refuse()
 	for _, fd := range old.rest() {
 		if !l.reserve() {
 			fd.Close()

@@ -47,22 +47,3 @@ func (p *peers) startBus(ctx context.Context, e *rows.Env) (*bus, error) {
 
 // busSocket is where dbus-broker listens.
 func busSocket(folder string) string { return filepath.Join(folder, "bus") }
-
-// busConfig is the configuration of a bus that lets everybody do everything,
-// with no files besides, so that no rule of this machine costs it time.
-func busConfig(socket string) string {
-	return `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>session</type>
-  <listen>unix:path=` + socket + `</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/>
-    <allow own="*"/>
-    <allow send_destination="*"/>
-    <allow receive_sender="*"/>
-  </policy>
-</busconfig>
-`
-}
