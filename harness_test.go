@@ -51,7 +51,31 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	r, w, err := os.Pipe() // so that the poller's own descriptors are counted
+	if err != nil {
+		panic(err)
+	}
+	before := descriptors()
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Println(err)
+		code = 1
+	}
+	if after := descriptors(); after != before && code == 0 {
+		fmt.Printf("%d descriptors are open, and there were %d\n", after, before)
+		code = 1
+	}
+	r.Close()
+	w.Close()
+	os.Exit(code)
+}
+
+func descriptors() int {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err)
+	}
+	return len(open)
 }
 
 // deadline bounds every wait of a test: far above what is needed, for slow machines.
@@ -258,10 +282,11 @@ type embedded struct {
 
 func embed(t testing.TB, dir string) *embedded {
 	t.Helper()
-	b, err := broker.New(broker.Config{RuntimeDir: dir, Logger: testLogger(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var b *broker.Broker
+	eventually(t, func() (err error) { // a process just being started may hold the lock of the one before
+		b, err = broker.New(broker.Config{RuntimeDir: dir, Logger: testLogger(t)})
+		return err
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &embedded{cancel, make(chan error, 1)}
 	go func() { e.done <- b.Serve(ctx) }()

@@ -40,7 +40,7 @@ func newSocket(fd *sys.FD) (*socket, error) {
 	return &socket{file: file, raw: raw}, nil
 }
 
-// accept waits for a connection. The error is net.ErrClosed after close.
+// accept waits for a connection. The error is net.ErrClosed after refuse or close.
 func (s *socket) accept() (*sys.FD, error) {
 	fd, errno := -1, error(nil)
 	err := s.raw.Read(func(listener uintptr) bool {
@@ -48,7 +48,7 @@ func (s *socket) accept() (*sys.FD, error) {
 		return errno != syscall.EAGAIN
 	})
 	switch {
-	case err != nil && s.closed.Load():
+	case (err != nil || errno != nil) && s.closed.Load():
 		return nil, net.ErrClosed
 	case err != nil:
 		return nil, err
@@ -74,11 +74,11 @@ func (s *socket) rest() (fds []*sys.FD) {
 
 // refuse refuses who connects from now on, also where the broker, or a child between fork and exec, still holds the socket.
 func (s *socket) refuse() {
+	s.closed.Store(true)
 	_ = s.raw.Control(func(listener uintptr) { _ = sys.Shutdown(int(listener)) })
 }
 
 func (s *socket) close() {
-	s.closed.Store(true)
 	s.refuse()
 	s.file.Close()
 }

@@ -13,15 +13,21 @@ import (
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
 
-// apply applies an event and carries out its actions. What the directory does in slices gets the lock
-// anew for each.
+// apply applies an event and carries out its actions.
 func (b *Broker) apply(ev directory.Event) {
 	b.mu.Lock()
 	b.applyLocked(ev)
+	b.mu.Unlock()
+	b.finishSlices()
+}
+
+// finishSlices goes on with what the directory does in slices. Each gets the lock anew.
+func (b *Broker) finishSlices() {
+	b.mu.Lock()
 	for b.directory.Unfinished() {
+		b.applyLocked(directory.Continue{Now: b.now()})
 		b.mu.Unlock()
 		b.mu.Lock()
-		b.applyLocked(directory.Continue{Now: b.now()})
 	}
 	b.mu.Unlock()
 }

@@ -159,7 +159,8 @@ func (d *Directory) endSlice() {
 func (ev Change) apply(d *Directory) {
 	d.clock(ev.Now)
 	s := d.sessions[ev.Session]
-	if s == nil || s.ended {
+	if s == nil || s.ended { // its connection is on the way out: no request may stay without an answer
+		d.do(CloseSession{Session: ev.Session, Refusal: Refusal{OwnerGone, "the session has ended"}})
 		return
 	}
 	switch ev.Sequence {

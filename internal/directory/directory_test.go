@@ -136,7 +136,8 @@ func TestSequence(t *testing.T) {
 			directory.EndLease{Lease: 20, Session: 10, Reason: "its owner broke the protocol"}),
 		on(request(11, 0, directory.Release{}), closed(11, "a request that changes something needs a sequence")),
 		on(request(12, 2, directory.Release{}), closed(12, "the sequence is out of order")),
-		on(request(12, 1, claim(22, "a"))), // a session that is no more is not answered
+		on(request(12, 1, claim(22, "a")), // one that is no more gets no answer, but an end
+			directory.CloseSession{Session: 12, Refusal: refusal(directory.OwnerGone, "the session has ended")}),
 	)
 }
 

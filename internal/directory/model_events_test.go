@@ -129,6 +129,7 @@ func (m *model) openSession(ev directory.OpenSession, w *wanted) {
 func (m *model) change(ev directory.Change, w *wanted) bool {
 	s := m.alive(ev.Session)
 	if s == nil {
+		w.closed[ev.Session] = directory.OwnerGone
 		return false
 	}
 	switch {
