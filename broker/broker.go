@@ -59,9 +59,11 @@ type Broker struct {
 	tasks                 sync.WaitGroup
 
 	// Loop's own.
-	reading map[directory.ID]*caller // callers whose line is not complete
-	slow    []*caller                // the same and some that are no more, the oldest first
-	paused  int64                    // when accepting goes on after a lack of descriptors; 0: it is not paused
+	reading    map[directory.ID]*caller // callers whose line is not complete
+	slow       []*caller                // the same and some that are no more, the oldest first
+	held       []heldCaller             // callers of names whose owners may be on their way back
+	graceUntil int64                    // until when there are such
+	paused     int64                    // when accepting goes on after a lack of descriptors; 0: it is not paused
 
 	handedOver, refused atomic.Uint64
 }
@@ -95,6 +97,9 @@ func New(config Config) (*Broker, error) {
 	if err := b.open(); err != nil {
 		b.closeDescriptors()
 		return nil, err
+	}
+	if b.folder.stale {
+		b.graceUntil = b.now() + int64(grace)
 	}
 	return b, nil
 }

@@ -169,7 +169,7 @@ func (b *Broker) unpoll(c *caller) {
 	}
 }
 
-// call asks the directory for what the line names.
+// call reads what the line names.
 func (b *Broker) call(c *caller, line []byte) {
 	delete(b.reading, c.id)
 	c.line = nil
@@ -178,7 +178,15 @@ func (b *Broker) call(c *caller, line []byte) {
 		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: err.Error()})
 		return
 	}
+	if !b.hold(c, req) {
+		b.place(c, req)
+	}
+}
+
+// place asks the directory for what a caller wants.
+func (b *Broker) place(c *caller, req dial.Request) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})
 	b.applyLocked(directory.Call{
 		Connection: c.id, Namespace: c.namespace, Name: req.Name, Version: req.Version, Scope: req.Scope,
@@ -190,7 +198,6 @@ func (b *Broker) call(c *caller, line []byte) {
 			b.log.Error("cannot watch a caller", "err", err)
 		}
 	}
-	b.mu.Unlock()
 }
 
 // refuseCaller answers a caller that the directory never knew.

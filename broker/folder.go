@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -45,6 +46,8 @@ type folder struct {
 	path string
 	fd   *sys.FD // holds the lock
 	id   sys.FolderID
+
+	stale bool // sockets of a broker that crashed were in it
 }
 
 // openFolder makes the folder if it is missing, checks that it is ours alone, and locks it.
@@ -105,7 +108,11 @@ func checkFolder(path string, st sys.FolderStat) error {
 	case st.UID != os.Geteuid():
 		return &FolderError{path, fmt.Sprintf("it belongs to user %d and not to %d: name another with --runtime-dir", st.UID, os.Geteuid())}
 	case st.Mode&0o7777 != 0o700:
-		return &FolderError{path, fmt.Sprintf("its mode is %04o and must be 0700, so that no other user gets in: chmod 700 %s", st.Mode, path)}
+		advice := "choose a folder that is for the broker alone"
+		if strings.HasPrefix(filepath.Base(path), "switchboard") {
+			advice = "chmod 700 " + path
+		}
+		return &FolderError{path, fmt.Sprintf("its mode is %04o and must be 0700, so that no other user gets in: %s", st.Mode, advice)}
 	}
 	return nil
 }
@@ -152,6 +159,7 @@ func (f *folder) listen(name string, t sys.SocketType) (*sys.FD, error) {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("cannot replace %s: %w", path, err)
 	}
+	f.stale = true
 	if err := os.Remove(path); err != nil {
 		return nil, err
 	}

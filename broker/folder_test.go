@@ -79,6 +79,29 @@ func TestSocketsInTheWay(t *testing.T) {
 	}
 }
 
+// The first to call after a crash may come before the owner is back: it waits for a moment.
+func TestCallAfterCrash(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(shortTemp(t), "run")
+	first := startBrokerIn(t, dir, brokerOptions{})
+	first.ended = true
+	first.signal(syscall.SIGKILL)
+	first.exited()
+	startBrokerIn(t, dir, brokerOptions{})
+	early := dial(t, dir, "DIAL com.example.up\nhi")
+	early.CloseWrite()
+	unknown := dial(t, dir, "DIAL com.example.none\n")
+	s := open(t, dir)
+	s.own("com.example.up")
+	go s.serve()
+	if got, err := io.ReadAll(early); string(got) != "OK\nHI" {
+		t.Errorf("the early caller got %q, %v", got, err)
+	}
+	if v := verdict(t, unknown); !strings.HasPrefix(v, "ERR 69 ") {
+		t.Errorf("the caller of an unknown name got %q", v)
+	}
+}
+
 func TestRefusedFolders(t *testing.T) {
 	t.Parallel()
 	base := shortTemp(t)

@@ -43,6 +43,9 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	if c := b.slowest(); c != nil {
 		next = min(next, c.deadline)
 	}
+	if len(b.held) > 0 {
+		next = min(next, now+int64(graceStep))
+	}
 	if b.paused != 0 {
 		next = min(next, b.paused)
 	}
@@ -54,7 +57,7 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	}
 	if b.ending != "" {
 		next = now // tick goes on with the end
-		if b.directory.Callers() > 0 || len(b.reading) > 0 {
+		if b.directory.Callers() > 0 || len(b.reading)+len(b.held) > 0 {
 			next = now + int64(10*time.Millisecond)
 		}
 	}
@@ -112,6 +115,7 @@ func (b *Broker) tick() {
 	for c := b.slowest(); c != nil && c.deadline <= now; c = b.slowest() {
 		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: "no complete request came within 10 s: send DIAL name and a newline"})
 	}
+	b.releaseHeld(now)
 	if b.paused != 0 && b.paused <= now {
 		b.resumeAccepting()
 	}
@@ -183,7 +187,7 @@ func (b *Broker) finish(reason string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if (b.directory.Callers() > 0 || len(b.reading) > 0) && b.now() < b.drainUntil {
+	if (b.directory.Callers() > 0 || len(b.reading)+len(b.held) > 0) && b.now() < b.drainUntil {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(b.table.entries)) {
