@@ -89,6 +89,7 @@ func (b *Broker) act(a directory.Action) {
 		}
 	case directory.EndLease:
 		b.drop(a.Lease)
+		b.busyAt = b.now()
 		if s := b.session(a.Session); s != nil && a.Tell {
 			s.event(session.OpEnded, 0, session.Ended{Lease: uint64(a.Lease), Reason: a.Reason}.Append(nil))
 		}
@@ -135,6 +136,8 @@ func (b *Broker) handOver(a directory.HandOver) {
 	case s == nil: // its end is on the way, and refuses them
 	case isAgain(err) && !slices.Contains(b.retry, s.id):
 		s.wantWritable()
+	case !isAgain(err) && err != syscall.ETOOMANYREFS && !sys.IsTemporary(err):
+		_ = sys.Shutdown(s.fd) // it can never be sent to again: its end refuses them
 	case !slices.Contains(b.retry, s.id):
 		// ETOOMANYREFS: this user has too many descriptors on the way, perhaps not by us. That passes without a sign.
 		b.log.Warn("cannot hand over a connection yet", "pid", s.peer.PID, "err", err)

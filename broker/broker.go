@@ -32,7 +32,8 @@ type Broker struct {
 	uid      int
 	overflow int // the uid that stands for users who are not mapped here
 	started  time.Time
-	maxFD    int // descriptors beyond this one are the reserve
+	epoch    int64 // CLOCK_MONOTONIC at started
+	maxFD    int   // descriptors beyond this one are the reserve
 	poller   *sys.Poller
 	index    *index
 	packets  sync.Pool // *sys.Buffer
@@ -85,7 +86,7 @@ func New(config Config) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		config: config, log: config.Logger, uid: os.Geteuid(), overflow: overflowUID(), started: time.Now(), maxFD: limit - reserve,
+		config: config, log: config.Logger, uid: os.Geteuid(), overflow: overflowUID(), started: time.Now(), epoch: sys.Monotonic(), maxFD: limit - reserve,
 		index: newIndex(), table: newTable(), directory: directory.New(config.Limits.directory()),
 		reading: make(map[directory.ID]*caller), trimAt: never,
 		packets: sync.Pool{New: func() any { return newPacket() }},
@@ -181,7 +182,9 @@ func (b *Broker) Serve(ctx context.Context) error {
 		b.config.Ready()
 	}
 	b.busyAt = b.now()
+	b.checkFolder() // what happened to it before it was watched
 	err := b.loop()
+	b.dismissAll() // all are gone, unless the loop failed
 	b.sessions.Wait()
 	b.tasks.Wait()
 	return err
@@ -197,8 +200,19 @@ func (b *Broker) end(reason string) {
 	b.poller.Wake()
 }
 
-// now is the broker's clock: nanoseconds since it was made.
-func (b *Broker) now() int64 { return int64(time.Since(b.started)) }
+// dismissAll ends every session.
+func (b *Broker) dismissAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.table.entries {
+		if d.kind == sessionConn {
+			b.bye(d.session, directory.Refusal{Reason: directory.OwnerGone, Text: "the broker has ended"})
+		}
+	}
+}
+
+// now is the broker's clock: CLOCK_MONOTONIC in nanoseconds, which is the same for a successor that imports the directory.
+func (b *Broker) now() int64 { return b.epoch + int64(time.Since(b.started)) }
 
 // RuntimeDir returns the folder that the broker serves.
 func (b *Broker) RuntimeDir() string { return b.folder.path }

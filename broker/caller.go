@@ -206,14 +206,19 @@ func (b *Broker) refuseCaller(c *caller, r directory.Refusal) {
 	b.forgetCaller(c)
 }
 
+// auditLevel is how loud a refusal is logged: unknown names and malformed requests are everyday, and whoever sends many of them must not
+// fill the log.
+func auditLevel(r directory.Refusal) slog.Level {
+	if r.Reason == directory.Denied {
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
 // refuse writes ERR. Untaken: somebody else may still hold the connection, and must not write another verdict.
 func (b *Broker) refuse(c *caller, r directory.Refusal, untaken bool) {
 	b.refused.Add(1)
-	level := slog.LevelDebug // unknown names are everyday
-	if r.Reason == directory.Denied {
-		level = slog.LevelInfo
-	}
-	b.log.Log(context.Background(), level, "caller refused", "pid", c.peer.PID, "uid", c.peer.UID, "code", uint32(code(r.Reason)), "reason", r.Text)
+	b.log.Log(context.Background(), auditLevel(r), "caller refused", "pid", c.peer.PID, "uid", c.peer.UID, "code", uint32(code(r.Reason)), "reason", r.Text)
 	b.verdict(c, dial.Verdict{Code: code(r.Reason), Text: r.Text})
 	if untaken {
 		_ = sys.Shutdown(c.fd.Int())

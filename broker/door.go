@@ -27,9 +27,17 @@ func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
 		refuse(directory.Malformed, err)
 		return
 	}
+	if fd.Int() >= b.maxFD {
+		refuse(directory.LimitHit, errors.New("the broker has few descriptors left: try again later"))
+		return
+	}
 	op := directory.OpenDoor{Lease: b.table.id(), Namespace: directory.ID(m.Namespace)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.replaced {
+		fd.Close()
+		return
+	}
 	b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
 	if _, granted := b.directory.DoorNamespace(op.Lease); !granted {
 		fd.Close()
@@ -40,6 +48,9 @@ func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
 	}
 }
 
+// doorAtOnce bounds what one door takes of the loop before the others have their turn.
+const doorAtOnce = 16
+
 // readDoor takes the connections that came through a door.
 func (b *Broker) readDoor(d *descriptor, hungUp bool) {
 	b.mu.Lock()
@@ -48,7 +59,7 @@ func (b *Broker) readDoor(d *descriptor, hungUp bool) {
 	if !ok {
 		return
 	}
-	for {
+	for range doorAtOnce {
 		p := b.packet()
 		n, err := p.Recv(d.fd.Int())
 		if isAgain(err) && !hungUp {
@@ -68,7 +79,7 @@ func (b *Broker) readDoor(d *descriptor, hungUp bool) {
 		b.putPacket(p)
 		switch {
 		case err != nil:
-			b.log.Info("refused at a door", "err", err)
+			b.log.Debug("refused at a door", "err", err)
 		case b.closing():
 			fd.Close()
 		case typ == sys.Seqpacket:

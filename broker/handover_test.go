@@ -84,7 +84,6 @@ func TestVerdicts(t *testing.T) {
 // never are there two verdicts.
 func TestOwnerKilled(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, brokerOptions{})
 	for _, c := range []struct{ name, steps, want string }{
 		{"before it reads", "", "ERR 75 the owner of"},
 		{"before the acknowledgement", "receive", "ERR 75 the owner of"},
@@ -94,12 +93,19 @@ func TestOwnerKilled(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			b := startBroker(t, brokerOptions{})
 			name := "com.example." + strings.ReplaceAll(c.name, " ", "-")
 			owner := start(t, "owner", 0, b.dir, name, "step")
 			owner.expect("claimed")
 			watcher := open(t, b.dir)
 			watcher.watch(name)
 			caller := dial(t, b.dir, "DIAL "+name+"\n")
+			eventually(t, func() string {
+				if r := parse(t, session.ParseStatusReply, watcher.call(session.OpStatus, nil)); r.Waiting+r.HandedOver == 0 {
+					return "the call did not arrive"
+				}
+				return ""
+			})
 			for _, s := range strings.Fields(c.steps) {
 				owner.tell(s)
 				owner.expect("done " + s)

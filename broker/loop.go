@@ -68,7 +68,7 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	if next == never {
 		return until, false
 	}
-	return b.started.Add(time.Duration(next)), false
+	return b.started.Add(time.Duration(next - b.epoch)), false
 }
 
 // handle dispatches one readiness by what the descriptor is for.

@@ -43,12 +43,13 @@ func (s *clientSession) receive() bool {
 	for {
 		s.read.Lock()
 		empty, done := s.receiveOne()
+		unsent := len(s.unsent) > 0 // also what the loop left when it drained
 		s.read.Unlock()
+		if done || unsent {
+			return true
+		}
 		if empty {
 			return false
-		}
-		if done || len(s.unsent) > 0 {
-			return true
 		}
 	}
 }
@@ -68,12 +69,15 @@ func (s *clientSession) receiveOne() (empty, done bool) {
 	return false, s.packet(p, n)
 }
 
+// drainMost bounds a drain: more than a socket's queue holds, unless its owner made it larger.
+const drainMost = 2048
+
 // drain takes what is queued already, for who must know before it goes on. It does not wait.
 func (b *Broker) drain(s *clientSession) {
 	s.read.Lock()
 	defer s.read.Unlock()
-	for range 2 * directory.DefaultInFlight {
-		if s.closed || len(s.unsent) > 0 {
+	for range drainMost {
+		if s.closed {
 			return
 		}
 		if empty, done := s.receiveOne(); empty || done {
@@ -130,7 +134,7 @@ func (s *clientSession) packet(p *packet, n int) (done bool) {
 
 // fault ends a session that broke the protocol.
 func (s *clientSession) fault(r directory.Refusal) bool {
-	s.b.log.Warn("session closed", "pid", s.peer.PID, "uid", s.peer.UID, "reason", r.Text)
+	s.b.log.Debug("session closed", "pid", s.peer.PID, "uid", s.peer.UID, "reason", r.Text)
 	s.b.mu.Lock()
 	s.b.bye(s, r)
 	s.b.mu.Unlock()
@@ -163,6 +167,7 @@ func (s *clientSession) dispatch(p *packet, h session.Header, payload []byte) er
 	case session.OpRelease:
 		m, err := session.ParseRelease(payload)
 		if err == nil {
+			s.takeQueued()
 			s.change(h, directory.Release{Lease: directory.ID(m.Lease)})
 		}
 		return err
@@ -206,9 +211,18 @@ func (s *clientSession) reply(room []byte, h session.Header, payload func([]byte
 	s.send(payload(r.Append(room[:0])), fds...)
 }
 
+// maxUnsent bounds the replies that wait for room. A session gets there only while it is drained.
+const maxUnsent = 1024
+
 // send sends a finished reply, or keeps a copy until there is room.
 func (s *clientSession) send(b []byte, fds ...int) {
-	if _, err := sys.Send(s.fd, b, fds...); !isAgain(err) {
+	if len(s.unsent) == 0 {
+		if _, err := sys.Send(s.fd, b, fds...); !isAgain(err) {
+			return
+		}
+	}
+	if len(s.unsent) >= maxUnsent {
+		_ = sys.Shutdown(s.fd)
 		return
 	}
 	u := unsent{packet: slices.Clone(b)}
@@ -223,11 +237,15 @@ func (s *clientSession) send(b []byte, fds ...int) {
 	s.unsent = append(s.unsent, u)
 }
 
-// event sends an event; false if there is no room for it. The broker's lock is held.
+// event sends an event; false if there is no room for it. One that can never be sent ends the session. The broker's lock is held.
 func (s *clientSession) event(op session.Op, id uint32, payload []byte) bool {
 	var room [256]byte
 	b := append(session.Header{Kind: session.KindEvent, Op: op, ID: id}.Append(room[:0]), payload...)
 	_, err := sys.Send(s.fd, b)
+	if err != nil && !isAgain(err) && !sys.IsTemporary(err) {
+		_ = sys.Shutdown(s.fd)
+		return true
+	}
 	return err == nil
 }
 
@@ -244,4 +262,20 @@ func (b *Broker) bye(s *clientSession, r directory.Refusal) {
 	s.dismissed = true
 	_, _ = sys.Send(s.fd, byePacket(r))
 	_ = sys.Shutdown(s.fd)
+}
+
+// takeQueued reads ahead of a RELEASE: acknowledgements that are queued behind it were sent before the connections that they
+// are for could be refused. The requests among them are answered first; replies may come in any order.
+func (s *clientSession) takeQueued() {
+	if s.ahead {
+		return
+	}
+	s.ahead = true
+	held := s.request
+	for range drainMost {
+		if empty, done := s.receiveOne(); empty || done {
+			break
+		}
+	}
+	s.request, s.ahead = held, false
 }

@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -19,6 +20,10 @@ import (
 
 // hello opens the session in the directory.
 func (s *clientSession) hello(m session.Hello) {
+	if m.Session == ([16]byte{}) {
+		s.reply(nil, s.request, session.HelloReply{Code: session.Usage, Text: "a session id of 16 bytes is missing: choose one at random"}.Append)
+		return
+	}
 	peer := directory.Peer{PID: s.peer.PID, UID: s.peer.UID, Exe: s.executable()}
 	s.b.apply(directory.OpenSession{Now: s.b.now(), Session: s.id, Client: m.Session, Process: s.process, Peer: peer, Namespace: s.namespace, Request: s.request.ID})
 }
@@ -99,9 +104,16 @@ func (s *clientSession) taken(connection directory.ID) {
 	}
 }
 
-// change applies a request that has a sequence.
+// change applies a request that has a sequence. What is read from a connection that another one replaced is dropped: the
+// client asks again there.
 func (s *clientSession) change(h session.Header, op directory.Op) {
-	s.b.apply(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	b := s.b
+	b.mu.Lock()
+	if !s.replaced {
+		b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	}
+	b.mu.Unlock()
+	b.finishSlices()
 }
 
 // answer sends what the directory says to the request at hand. The lock is held.
@@ -144,6 +156,9 @@ func (s *clientSession) claim(h session.Header, m session.Claim) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.replaced {
+		return
+	}
 	for m.Accept == session.AcceptListener && b.directory.Unfinished() {
 		// An owner that ended may still have its socket at this name's path.
 		b.applyLocked(directory.Continue{Now: b.now()})
@@ -154,10 +169,21 @@ func (s *clientSession) claim(h session.Header, m session.Claim) {
 			file = fmt.Sprintf("%s@%d", m.Name, s.namespace)
 		}
 		op.Path = path.Join(serviceFolder, file)
-		fd, err := b.folder.listen(op.Path, sys.Stream)
+		var fd *sys.FD
+		err := fmt.Errorf("name %q is too long for a socket of its own: at most %d bytes (have callers handed over instead)", m.Name, maxSocketName)
+		reason := directory.Malformed
+		if len(file) <= maxSocketName {
+			reason = directory.NameTaken
+			fd, err = b.folder.listen(op.Path, sys.Stream)
+		}
+		if err == nil && fd.Int() >= b.maxFD {
+			b.folder.unlink(op.Path)
+			fd.Close()
+			err = errors.New("the broker has few descriptors left: try again later")
+		}
 		if err != nil {
 			b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence,
-				Op: directory.Fail{Refusal: directory.Refusal{Reason: directory.NameTaken, Text: err.Error()}}})
+				Op: directory.Fail{Refusal: directory.Refusal{Reason: reason, Text: err.Error()}}})
 			return
 		}
 		b.table.put(&descriptor{id: op.Lease, kind: serviceSocket, fd: fd, path: file})
@@ -170,7 +196,9 @@ func (s *clientSession) claim(h session.Header, m session.Claim) {
 
 const (
 	maxVersion = 128
-	maxPath    = 4000 // of a scope or a socket: it must fit a verdict
+	// A socket in the runtime folder is reached as /proc/self/fd/N/NAME where the folder's own path is too long.
+	maxSocketName = 80
+	maxPath       = 4000 // of a scope or a socket: it must fit a verdict
 )
 
 // checkClaim says what is wrong with a claim by itself.

@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"sync"
@@ -33,6 +34,7 @@ type clientSession struct {
 	read    sync.Mutex
 	greeted bool
 	closed  bool
+	ahead   bool           // reading ahead of a RELEASE
 	request session.Header // the one being answered
 	unsent  []unsent       // replies for which there was no room; nothing is read until they are gone
 
@@ -58,7 +60,7 @@ func (b *Broker) acceptSession(listener int) bool {
 func (b *Broker) newSession(fd *sys.FD, ns directory.ID) {
 	peer, refusal, pidfd, process := b.identify(fd)
 	if refusal.Reason != directory.OK {
-		b.log.Info("session refused", "pid", peer.PID, "uid", peer.UID, "reason", refusal.Text)
+		b.log.Log(context.Background(), auditLevel(refusal), "session refused", "pid", peer.PID, "uid", peer.UID, "reason", refusal.Text)
 		_, _ = sys.Send(fd.Int(), byePacket(refusal))
 		fd.Close()
 		return
@@ -180,6 +182,9 @@ func (b *Broker) processExited(d *descriptor) {
 	}
 }
 
+// maxExe keeps an entry below the size of a packet.
+const maxExe = 1024
+
 // executable is the session's program, kept once for all sessions that run it.
 func (s *clientSession) executable() string {
 	s.b.mu.Lock()
@@ -192,5 +197,5 @@ func (s *clientSession) executable() string {
 	if err != nil {
 		return ""
 	}
-	return unique.Make(exe).Value()
+	return unique.Make(exe[:min(len(exe), maxExe)]).Value()
 }

@@ -18,7 +18,7 @@ type stream struct {
 	overflow bool // events were lost: the watch is over as soon as that can be said
 }
 
-// chunk is the size beyond which a CHANGE packet is sent; an entry is always smaller than what is left of a packet.
+// chunk is the size beyond which a CHANGE packet is sent.
 const chunk = 8192
 
 // watch begins a watch and sends what exists, as far as there is room.
@@ -26,6 +26,10 @@ func (s *clientSession) watch(h session.Header, m session.Watch) {
 	b := s.b
 	b.compareConnections() // so that the numbers of connections are true
 	b.mu.Lock()
+	if s.replaced {
+		b.mu.Unlock()
+		return
+	}
 	watches := b.directory.Watches(s.id)
 	b.applyLocked(directory.AddWatch{Session: s.id, Request: h.ID, Pattern: m.Pattern, Kind: directory.Kind(m.Kind)})
 	if b.directory.Watches(s.id) > watches {
@@ -46,6 +50,9 @@ func (s *clientSession) unwatch(h session.Header, m session.Unwatch) {
 	b := s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if s.replaced {
+		return
+	}
 	delete(s.streams, m.Watch)
 	b.applyLocked(directory.RemoveWatch{Session: s.id, Request: h.ID, Watch: m.Watch})
 }
@@ -89,7 +96,11 @@ func (b *Broker) appeared(ids []directory.ID) (payload []byte, n int) {
 	for n < len(ids) && len(payload) < chunk {
 		if e, ok := b.directory.Entry(ids[n]); ok {
 			c := session.Change{Changed: []session.Changed{{Kind: session.ChangeAppeared, Entry: b.wireEntry(e)}}}
+			before := len(payload)
 			payload = c.Append(payload) // repeated fields of two messages add up
+			if before > 0 && len(payload) > session.MaxPacket-session.HeaderSize {
+				return payload[:before], n
+			}
 		}
 		n++
 	}

@@ -13,6 +13,7 @@ type caller struct {
 	lease    ID
 	peer     Peer
 	handed   bool
+	tried    bool // it was handed over before, and came back undelivered
 	deadline int64
 }
 
@@ -83,7 +84,10 @@ func (d *Directory) pump(l *lease) {
 		c.handed = true
 		l.inFlight++
 		d.inFlight++
-		d.wait(c)
+		if !c.tried { // one that comes back again and again must not wait for ever
+			c.tried = true
+			d.wait(c)
+		}
 		d.do(HandOver{Connection: c.id, Session: l.session, Lease: l.id})
 	}
 	if n > 0 {
@@ -119,6 +123,10 @@ func (d *Directory) feedStarved() {
 func (d *Directory) wait(c *caller) {
 	c.deadline = d.now + d.limits.TakeOver
 	d.deadlines = append(d.deadlines, deadline{c.deadline, c.id})
+	// In order of time, also after the limit was made shorter.
+	for i := len(d.deadlines) - 1; i > 0 && d.deadlines[i-1].at > c.deadline; i-- {
+		d.deadlines[i-1], d.deadlines[i] = d.deadlines[i], d.deadlines[i-1]
+	}
 }
 
 // refuse tells a caller why not and forgets it. The lists of its lease are the business of who calls this.

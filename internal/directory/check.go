@@ -35,7 +35,17 @@ func (d *Directory) Check() error {
 	if err := d.checkLists(); err != nil {
 		return err
 	}
+	refs := make(map[ID]int)
+	for _, s := range d.sessions {
+		refs[s.namespace]++
+	}
+	for _, ns := range d.namespaces {
+		refs[ns.parent]++
+	}
 	for id, ns := range d.namespaces {
+		if ns.refs != refs[id] {
+			return fmt.Errorf("namespace %d counts %d references of %d", id, ns.refs, refs[id])
+		}
 		if id != Root && d.namespaces[ns.parent] == nil {
 			return fmt.Errorf("namespace %d has no parent %d", id, ns.parent)
 		}

@@ -109,6 +109,7 @@ func (ev OpenSession) apply(d *Directory) {
 	d.sessions[ev.Session] = &session{id: ev.Session, client: ev.Client, process: ev.Process, peer: ev.Peer, namespace: ev.Namespace}
 	d.clients[ev.Client] = ev.Session
 	ns.sessions[ev.Session] = struct{}{}
+	ns.refs++
 	d.do(welcome)
 }
 
@@ -150,6 +151,7 @@ func (d *Directory) endSlice() {
 			d.endLease(s.leases[len(s.leases)-1], s.reason, false)
 		}
 		delete(d.sessions, s.id)
+		d.namespaces[s.namespace].refs--
 		d.ending = d.ending[1:]
 		d.collectNamespace(s.namespace)
 	}

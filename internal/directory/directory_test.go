@@ -159,10 +159,10 @@ func TestResume(t *testing.T) {
 			"this session id belongs to another process: choose one at random")}}),
 		on(nobody, directory.Answer{Session: 13, Request: 1, Reply: directory.Reply{Refusal: refusal(directory.Denied,
 			"this session id belongs to another process: choose one at random")}}),
-		// What waited is sent to the new connection, after the welcome, and has its full time from then.
+		// What waited is sent to the new connection, after the welcome. Its time runs from the first attempt.
 		on(again, directory.Welcome{Session: 11, Request: 1, Resumed: 10, Sequence: 1, Namespace: "/"}, directory.HandOver{Connection: 30, Session: 10, Lease: 20}),
-		on(directory.Tick{Now: 249}),
-		on(directory.Taken{Session: 10, Connection: 30, Now: 249}, directory.Forget{Connection: 30}),
+		on(directory.Tick{Now: 189}),
+		on(directory.Taken{Session: 10, Connection: 30, Now: 189}, directory.Forget{Connection: 30}),
 		on(request(10, 1, claim(21, "a")), granted(10, 1, directory.Reply{ID: 20})),
 	)
 	if n := d.Watches(10); n != 0 {

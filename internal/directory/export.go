@@ -72,6 +72,7 @@ type CallerImage struct {
 	ID, Lease ID
 	Peer      Peer
 	Handed    bool
+	Tried     bool
 	Deadline  int64
 }
 
@@ -109,7 +110,7 @@ func (d *Directory) Export() Image {
 		img.Doors = append(img.Doors, DoorImage{dr.id, dr.session, dr.namespace})
 	}
 	for _, c := range byID(d.callers) {
-		img.Callers = append(img.Callers, CallerImage{c.id, c.lease, c.peer, c.handed, c.deadline})
+		img.Callers = append(img.Callers, CallerImage{c.id, c.lease, c.peer, c.handed, c.tried, c.deadline})
 	}
 	for _, e := range d.deadlines {
 		img.Deadlines = append(img.Deadlines, DeadlineImage{e.at, e.caller})
@@ -139,6 +140,7 @@ func Import(img Image, l Limits) (*Directory, error) {
 		ns := newNamespace(n.ID, n.Parent, n.Name)
 		ns.depth, ns.ended, ns.joined = parent.depth+1, n.Ended, slices.Clone(n.Joined)
 		d.namespaces[n.ID] = ns
+		parent.refs++
 		if !n.Ended {
 			parent.children[n.Name] = n.ID
 		}
@@ -172,7 +174,7 @@ func Import(img Image, l Limits) (*Directory, error) {
 		if l == nil {
 			return nil, fmt.Errorf("caller %d waits for no lease %d", ci.ID, ci.Lease)
 		}
-		d.callers[ci.ID] = &caller{ci.ID, ci.Lease, ci.Peer, ci.Handed, ci.Deadline}
+		d.callers[ci.ID] = &caller{ci.ID, ci.Lease, ci.Peer, ci.Handed, ci.Tried, ci.Deadline}
 		if ci.Handed {
 			l.inFlight++
 			d.inFlight++
@@ -203,6 +205,7 @@ func (d *Directory) importSession(si SessionImage) error {
 		s.watches = append(s.watches, watch{w.ID, p, w.Kind})
 	}
 	d.sessions[s.id] = s
+	ns.refs++
 	if !s.ended {
 		ns.sessions[s.id] = struct{}{}
 		d.clients[s.client] = s.id

@@ -231,7 +231,10 @@ func (r *run) handedOver(a directory.HandOver, w *wanted) {
 		r.fail("handed over before the welcome: %+v", a)
 	}
 	l.waiting = l.waiting[1:]
-	c.state, c.deadline = handed, r.m.now+r.m.limits.TakeOver
+	c.state = handed
+	if !c.tried {
+		c.tried, c.deadline = true, r.m.now+r.m.limits.TakeOver
+	}
 	if r.full[a.Session] {
 		r.undo = append(r.undo, directory.NotDelivered{Connection: a.Connection})
 	}

@@ -70,6 +70,7 @@ type modelCaller struct {
 	lease    directory.ID
 	peer     directory.Peer
 	deadline int64
+	tried    bool
 }
 
 // wanted is what must be seen of one event, no less and no more, but for what the model leaves open.

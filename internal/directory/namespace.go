@@ -8,13 +8,16 @@ import (
 	"slices"
 )
 
-// maxDepth bounds the tree, so that a walk to the root is short.
-const maxDepth = 100
+const (
+	maxDepth  = 100 // of the tree, so that a walk to the root is short
+	maxJoined = 64  // namespaces that one session asked for: all of them end in one event
+)
 
 type namespace struct {
 	id, parent ID
 	name       string
 	depth      int
+	refs       int  // sessions in it, ended ones too, and namespaces below it
 	ended      bool // kept until the last of its leases is gone
 	joined     []ID // sessions that asked for it
 	children   map[string]ID
@@ -80,13 +83,14 @@ func (ev JoinNamespace) do(d *Directory, s *session) Reply {
 		return refused(Unknown, "the namespace of this session has ended")
 	case ns == nil && parent.depth+1 > maxDepth:
 		return refused(LimitHit, fmt.Sprintf("namespaces may be %d deep", maxDepth))
-	case (ns == nil || !slices.Contains(ns.joined, s.id)) && len(s.joined) >= d.limits.NamesPerSession:
-		return refused(LimitHit, fmt.Sprintf("a session may join %d namespaces", d.limits.NamesPerSession))
+	case (ns == nil || !slices.Contains(ns.joined, s.id)) && len(s.joined) >= min(maxJoined, d.limits.NamesPerSession):
+		return refused(LimitHit, fmt.Sprintf("a session may join %d namespaces", min(maxJoined, d.limits.NamesPerSession)))
 	case ns == nil:
 		ns = newNamespace(ev.New, parent.id, ev.Name)
 		ns.depth = parent.depth + 1
 		d.namespaces[ns.id] = ns
 		parent.children[ns.name] = ns.id
+		parent.refs++
 	}
 	if !slices.Contains(ns.joined, s.id) {
 		ns.joined = append(ns.joined, s.id)
@@ -120,10 +124,15 @@ func (d *Directory) endNamespace(ns *namespace) {
 		d.do(CloseSession{Session: id, Refusal: Refusal{Unknown, fmt.Sprintf("namespace %s ended", d.path(ns))}})
 		d.endSession(s, "its namespace ended")
 	}
-	for _, id := range slices.Sorted(maps.Keys(d.doors)) {
-		if dr := d.doors[id]; dr.namespace == ns.id {
-			d.endLease(id, "its namespace ended", true)
+	var doors []ID
+	for id, dr := range d.doors {
+		if dr.namespace == ns.id {
+			doors = append(doors, id)
 		}
+	}
+	slices.Sort(doors)
+	for _, id := range doors {
+		d.endLease(id, "its namespace ended", true)
 	}
 	d.collectNamespace(ns.id)
 }
@@ -131,24 +140,11 @@ func (d *Directory) endNamespace(ns *namespace) {
 // collectNamespace forgets an ended namespace once nothing refers to it.
 func (d *Directory) collectNamespace(id ID) {
 	ns := d.namespaces[id]
-	for ns != nil && ns.ended && len(ns.names) == 0 && !d.referred(ns.id) {
+	for ns != nil && ns.ended && len(ns.names) == 0 && ns.refs == 0 {
 		delete(d.namespaces, ns.id)
 		ns = d.namespaces[ns.parent]
+		ns.refs--
 	}
-}
-
-func (d *Directory) referred(ns ID) bool {
-	for _, s := range d.sessions {
-		if s.namespace == ns {
-			return true
-		}
-	}
-	for _, n := range d.namespaces {
-		if n.parent == ns {
-			return true
-		}
-	}
-	return false
 }
 
 func sortedValues(m map[string]ID) []ID { return slices.Sorted(maps.Values(m)) }

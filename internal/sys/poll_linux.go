@@ -5,6 +5,7 @@ package sys
 import (
 	"errors"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,7 +31,8 @@ type Poller struct {
 	raw    syscall.RawConn
 	epoll  int
 	wake   *FD
-	armed  time.Time // the deadline that is set on file; zero: none
+	waking sync.RWMutex // Close waits for those who wake
+	armed  time.Time    // the deadline that is set on file; zero: none
 	events [128]unix.EpollEvent
 	n      int
 	err    error
@@ -106,7 +108,11 @@ func (p *Poller) Remove(fd int) error {
 // Wake makes a waiting Wait return.
 func (p *Poller) Wake() {
 	one := [8]byte{1}
-	_, _ = unix.Write(p.wake.Int(), one[:])
+	p.waking.RLock()
+	defer p.waking.RUnlock()
+	if fd := p.wake.Int(); fd >= 0 {
+		_, _ = unix.Write(fd, one[:])
+	}
 }
 
 // Wait waits until something is ready, Wake is called or the deadline has passed (zero: none), and
@@ -141,6 +147,15 @@ func (p *Poller) Wait(deadline time.Time, out []Ready) ([]Ready, error) {
 
 // Close ends the set; nobody may be waiting.
 func (p *Poller) Close() {
+	p.waking.Lock()
+	defer p.waking.Unlock()
 	p.file.Close()
 	p.wake.Close()
+}
+
+// Monotonic returns CLOCK_MONOTONIC in nanoseconds.
+func Monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // it cannot fail
+	return ts.Nano()
 }

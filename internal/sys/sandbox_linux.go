@@ -22,7 +22,7 @@ func Sandboxed() string {
 	if err != nil {
 		return ""
 	}
-	if self["Seccomp"] != init["Seccomp"] {
+	if self["Seccomp"] != init["Seccomp"] || self["Seccomp_filters"] != init["Seccomp_filters"] {
 		return "a seccomp filter is set"
 	}
 	for _, ns := range []string{"user", "mnt"} {

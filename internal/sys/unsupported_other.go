@@ -59,6 +59,7 @@ func StatFolder(int) (FolderStat, error)                 { return FolderStat{}, 
 func LstatFolder(string) (FolderStat, error)             { return FolderStat{}, errors.ErrUnsupported }
 func WatchFolder(string) (*FD, error)                    { return nil, errors.ErrUnsupported }
 func Cookie(int) (uint64, error)                         { return 0, errors.ErrUnsupported }
+func Monotonic() int64                                   { return 0 }
 func DrainWatch(int)                                     {}
 func DescriptorLimit() (int, error)                      { return 0, errors.ErrUnsupported }
 func Sandboxed() string                                  { return "" }
