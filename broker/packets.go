@@ -167,7 +167,6 @@ func (s *clientSession) dispatch(p *packet, h session.Header, payload []byte) er
 	case session.OpRelease:
 		m, err := session.ParseRelease(payload)
 		if err == nil {
-			s.takeQueued()
 			s.change(h, directory.Release{Lease: directory.ID(m.Lease)})
 		}
 		return err
@@ -262,20 +261,4 @@ func (b *Broker) bye(s *clientSession, r directory.Refusal) {
 	s.dismissed = true
 	_, _ = sys.Send(s.fd, byePacket(r))
 	_ = sys.Shutdown(s.fd)
-}
-
-// takeQueued reads ahead of a RELEASE: acknowledgements that are queued behind it were sent before the connections that they
-// are for could be refused. The requests among them are answered first; replies may come in any order.
-func (s *clientSession) takeQueued() {
-	if s.ahead {
-		return
-	}
-	s.ahead = true
-	held := s.request
-	for range drainMost {
-		if empty, done := s.receiveOne(); empty || done {
-			break
-		}
-	}
-	s.request, s.ahead = held, false
 }

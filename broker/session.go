@@ -34,7 +34,6 @@ type clientSession struct {
 	read    sync.Mutex
 	greeted bool
 	closed  bool
-	ahead   bool           // reading ahead of a RELEASE
 	request session.Header // the one being answered
 	unsent  []unsent       // replies for which there was no room; nothing is read until they are gone
 
