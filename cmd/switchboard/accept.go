@@ -62,8 +62,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// both relays between two connections until both are done, or ctx ends.
-func both(ctx context.Context, x, y stream) error {
-	defer context.AfterFunc(ctx, func() { x.Close(); y.Close() })()
-	return relay(x, y)
+// both relays between a caller and who answers it until they are done, or ctx ends.
+func both(ctx context.Context, caller, server stream) error {
+	defer context.AfterFunc(ctx, func() { caller.Close(); server.Close() })()
+	return relay(caller, server)
 }

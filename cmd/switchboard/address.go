@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -45,8 +46,13 @@ func parseAddress(s string) (address, error) {
 
 // dial connects to the address.
 func (a address) dial(ctx context.Context) (stream, error) {
+	at, folder, err := a.short()
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
 	var d net.Dialer
-	c, err := d.DialContext(ctx, a.network, a.at)
+	c, err := d.DialContext(ctx, a.network, at)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", a, err)
 	}
@@ -57,13 +63,79 @@ func (a address) dial(ctx context.Context) (stream, error) {
 func (a address) listen(ctx context.Context) (net.Listener, error) {
 	var config net.ListenConfig
 	if a.network != "unix" {
-		return config.Listen(ctx, a.network, a.at)
+		l, err := config.Listen(ctx, a.network, a.at)
+		if err != nil {
+			return nil, a.cannotListen(err)
+		}
+		return l, nil
 	}
 	if err := a.removeStale(ctx); err != nil {
 		return nil, err
 	}
+	at, folder, err := a.short()
+	if err != nil {
+		return nil, err
+	}
 	defer syscall.Umask(syscall.Umask(0o077)) // nothing else of this process makes files now
-	return config.Listen(ctx, a.network, a.at)
+	l, err := config.Listen(ctx, a.network, at)
+	if err != nil {
+		folder.Close()
+		return nil, a.cannotListen(err)
+	}
+	return &unixListener{l, a, folder}, nil
+}
+
+// cannotListen adds a code, and what to do, to why an address could not be bound.
+func (a address) cannotListen(err error) error {
+	err = fmt.Errorf("cannot listen on %s: %w", a, err)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && a.network == "tcp":
+		return &codeError{exitTryAgain, fmt.Errorf("%w: choose another port (0: the system chooses), or end who has it", err)}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return &codeError{exitTryAgain, fmt.Errorf("%w: choose another path, or remove what lies there", err)}
+	case errors.Is(err, os.ErrPermission) && a.network == "tcp":
+		return &codeError{exitNotAllowed, fmt.Errorf("%w: choose a port from 1024 on (0: the system chooses)", err)}
+	case errors.Is(err, os.ErrPermission):
+		return &codeError{exitNotAllowed, fmt.Errorf("%w: choose a folder that you may write to", err)}
+	}
+	return err
+}
+
+// longestPath is what a socket address holds on every system.
+const longestPath = 103
+
+// short returns the address in a form that fits into a socket address: a long path leads through a descriptor of its
+// folder, which is to be kept open meanwhile.
+func (a address) short() (string, io.Closer, error) {
+	if a.network != "unix" || len(a.at) <= longestPath {
+		return a.at, io.NopCloser(nil), nil
+	}
+	folder, err := os.Open(filepath.Dir(a.at))
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot open the folder of %s: %w", a, err)
+	}
+	at := fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), filepath.Base(a.at))
+	if over := len(at) - longestPath; over > 0 {
+		folder.Close()
+		return "", nil, usagef("the name of the socket %q is too long: it is of %d bytes at most", a.at,
+			len(filepath.Base(a.at))-over)
+	}
+	return at, folder, nil
+}
+
+// unixListener is a Unix socket that is removed by Close, and whose folder is open until then.
+type unixListener struct {
+	net.Listener
+	at     address
+	folder io.Closer
+}
+
+// Addr returns the address as it was given, not the form in which it was bound.
+func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.at.at, Net: l.at.network} }
+
+// Close removes the socket and closes it.
+func (l *unixListener) Close() error {
+	return errors.Join(l.Listener.Close(), l.folder.Close())
 }
 
 // removeStale removes the socket that a dead process left at the address.

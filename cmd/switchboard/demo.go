@@ -25,7 +25,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "the ten-second tour, nothing to set up",
 		Long: `Demo shows what Switchboard does, with real processes and a broker of its own in a temporary folder. It needs no
 rights and nothing installed, ends every process and removes every file it made, and ends with exit code 1 if any step
-failed.`,
+failed. The folder of a tour that was killed, $TMPDIR/switchboard-demo-*, is removed by the next one.`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.demo(cmd.Context(), asJSON)

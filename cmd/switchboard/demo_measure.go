@@ -154,7 +154,7 @@ func stepDial(ctx context.Context, t *tour) (string, error) {
 			return "", err
 		}
 		byName = append(byName, d)
-		d, err = timeCall(func() (net.Conn, error) { return dialPlain(ctx, t.plainSocket()) })
+		d, err = timeCall(func() (net.Conn, error) { return address{"unix", t.plainSocket()}.dial(ctx) })
 		if err != nil {
 			return "", err
 		}

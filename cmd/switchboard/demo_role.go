@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 )
@@ -45,7 +43,7 @@ func (a *app) demoOwner(ctx context.Context, name string, socket []string) error
 	if len(socket) == 0 {
 		plain <- nil
 	} else {
-		l, err := listenPlain(socket[0])
+		l, err := address{"unix", socket[0]}.listen(ctx)
 		if err != nil {
 			return err
 		}
@@ -89,29 +87,4 @@ func (a *app) demoCaller(ctx context.Context, name string) error {
 	defer c.Close()
 	_, err = ask(c, fmt.Sprintf("caller %d", os.Getpid()))
 	return err
-}
-
-// listenPlain binds a socket by its name in its folder, whose path may be too long for a socket address.
-func listenPlain(path string) (net.Listener, error) {
-	if err := os.Chdir(filepath.Dir(path)); err != nil {
-		return nil, err
-	}
-	return net.Listen("unix", filepath.Base(path))
-}
-
-// longestPath is what a socket address holds on every system.
-const longestPath = 103
-
-// dialPlain connects to a known path, through a descriptor of its folder where it is too long.
-func dialPlain(ctx context.Context, path string) (net.Conn, error) {
-	if len(path) > longestPath {
-		folder, err := os.Open(filepath.Dir(path))
-		if err != nil {
-			return nil, err
-		}
-		defer folder.Close()
-		path = fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), filepath.Base(path))
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", path)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // demoProcess makes a demo process whose temporary files are all in the returned folder.
@@ -108,6 +110,43 @@ func TestDemoInterrupted(t *testing.T) {
 	nothingLeft(t, temporary)
 }
 
+// TestDemoKilled: a tour leaves another one alone that is on, and removes what is left of one that was killed.
+func TestDemoKilled(t *testing.T) {
+	t.Parallel()
+	first, temporary := demoProcess(t)
+	out, err := first.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "broker") {
+	}
+	for _, end := range []struct {
+		signal syscall.Signal
+		left   int
+	}{{syscall.SIGSTOP, 1}, {syscall.SIGKILL, 0}} {
+		if err := first.Process.Signal(end.signal); err != nil {
+			t.Fatal(err)
+		}
+		if end.signal == syscall.SIGKILL {
+			_ = first.Wait()
+			waitNoProcess(t, temporary) // the kernel ends what it had started
+		}
+		next := command(t, "unused", "demo")
+		next.Env = append(next.Env, "TMPDIR="+temporary)
+		if out, err := next.Output(); err != nil {
+			t.Errorf("the tour after %v ended with %v:\n%s", end.signal, err, out)
+		}
+		if left, err := os.ReadDir(temporary); err != nil || len(left) != end.left {
+			t.Errorf("after %v there are left: %v (%v)", end.signal, left, err)
+		}
+	}
+	nothingLeft(t, temporary)
+}
+
 // TestDemoUnprivileged: the tour passes for an ordinary user with the usual limit of descriptors, too. (Run by one, all
 // tests of this package are that.)
 func TestDemoUnprivileged(t *testing.T) {
@@ -154,6 +193,14 @@ func nothingLeft(t *testing.T, dir string) {
 	if err != nil || len(files) > 0 {
 		t.Errorf("files are left: %v (%v)", files, err)
 	}
+	for _, process := range processesOf(t, dir) {
+		t.Errorf("a process is left: %s", process)
+	}
+}
+
+// processesOf finds the processes that have a folder in their command line or environment.
+func processesOf(t *testing.T, dir string) (found []string) {
+	t.Helper()
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
 		t.Fatal(err)
@@ -162,8 +209,25 @@ func nothingLeft(t *testing.T, dir string) {
 		for _, of := range []string{"cmdline", "environ"} {
 			text, err := os.ReadFile("/proc/" + p.Name() + "/" + of) // it may be no process, or end now
 			if err == nil && strings.Contains(string(text), dir) {
-				t.Errorf("process %s is left: %s", p.Name(), strings.ReplaceAll(string(text), "\x00", " "))
+				found = append(found, p.Name()+": "+strings.ReplaceAll(string(text), "\x00", " "))
 			}
+		}
+	}
+	return found
+}
+
+// waitNoProcess waits until no process has a folder in its command line or environment.
+func waitNoProcess(t *testing.T, dir string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
+	defer cancel()
+	for {
+		left := processesOf(t, dir)
+		if len(left) == 0 {
+			return
+		}
+		if pause(ctx, 5*time.Millisecond); ctx.Err() != nil {
+			t.Fatalf("processes go on: %v", left)
 		}
 	}
 }

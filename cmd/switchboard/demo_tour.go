@@ -22,25 +22,27 @@ const endGrace = 2 * time.Second
 
 // tour is what the steps share: a temporary folder, a client, and the processes that were started.
 type tour struct {
-	self   string // this executable, which the processes run
-	dir    string // everything the tour makes is in here
+	self   string   // this executable, which the processes run
+	dir    string   // everything the tour makes is in here
+	lock   *os.File // of the folder, held as long as the tour goes on
 	client *switchboard.Client
 
 	broker    *process
 	processes []*process // in the order they were started
 }
 
-// newTour makes the folder. The caller ends the tour.
+// newTour makes the folder, and removes those of tours that were killed. The caller ends the tour.
 func newTour() (*tour, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this executable: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "switchboard-demo-")
+	sweepTours()
+	dir, lock, err := makeTourFolder()
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a temporary folder: %w", err)
 	}
-	t := &tour{self: self, dir: dir}
+	t := &tour{self: self, dir: dir, lock: lock}
 	t.client = t.newClient()
 	return t, nil
 }
@@ -59,6 +61,7 @@ func (t *tour) end() error {
 	for i := len(t.processes) - 1; i >= 0; i-- {
 		t.processes[i].end(endGrace)
 	}
+	defer t.lock.Close()
 	if err := os.RemoveAll(t.dir); err != nil {
 		return fmt.Errorf("cannot remove the folder of the tour: %w", err)
 	}

@@ -33,7 +33,8 @@ func (a *app) listenCommand() *cobra.Command {
 
 With a COMMAND, each caller gets a process of its own, with the connection itself as stdin and stdout.
 With --to tcp:…, each call is relayed to that server. With --to unix:PATH, callers are sent to the path and connect to
-it themselves, so that the server sees who they are; --relay relays there too, for callers that cannot be sent on.`,
+it themselves, so that the server sees who they are; --relay relays there too, for callers that cannot be sent on.
+A call of a TCP server ends when the server has closed it; after a half-close, once its caller was silent for a second.`,
 		Example: `  switchboard listen com.example.up -- tr a-z A-Z
   switchboard listen com.example.web --to tcp:127.0.0.1:8000`,
 		Args: func(cmd *cobra.Command, args []string) error {

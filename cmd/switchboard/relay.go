@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // stream is a connection whose sending half can be closed: a *switchboard.Conn, *net.TCPConn, *net.UnixConn.
@@ -17,23 +18,99 @@ type stream interface {
 	SyscallConn() (syscall.RawConn, error)
 }
 
-// relay copies both ways until both directions have ended, passing on half-closes, and closes both.
-func relay(a, b stream) error {
-	var forth, back error
-	var wait sync.WaitGroup
-	wait.Go(func() { forth = pump(b, a) })
-	back = pump(a, b)
-	wait.Wait()
-	a.Close()
-	b.Close()
-	return errors.Join(forth, back)
+// relayLinger is how long the rest of a call that is ending may be silent before it is cut off.
+const relayLinger = time.Second
+
+// relay copies both ways, passing on half-closes, until both directions have ended or one side is gone, and closes both.
+func relay(caller, server stream) error {
+	forth, back := startLeg(server, caller), startLeg(caller, server)
+	select {
+	case <-forth.done:
+		if forth.err == nil {
+			<-back.done // the answer may take its time
+		} else {
+			forth.failed(back)
+		}
+	case <-back.done:
+		if back.err == nil {
+			answered(server, forth)
+		} else {
+			back.failed(forth)
+		}
+	}
+	caller.Close()
+	server.Close()
+	<-forth.done
+	<-back.done
+	return errors.Join(ignoreHangup(forth.err), ignoreHangup(back.err))
 }
 
-// pump copies one direction to its end and half-closes the receiver.
-func pump(to, from stream) error {
-	_, err := io.Copy(to, from)
-	to.CloseWrite()
-	return ignoreHangup(err)
+// answered lets the caller go on when the server has closed its sending half, as long as the server may be reading.
+func answered(server stream, forth *leg) {
+	if _, tcp := server.(*net.TCPConn); tcp {
+		forth.linger() // it looks the same when it has closed the connection
+		return
+	}
+	select {
+	case <-forth.done:
+	case <-hungUp(server):
+	}
+}
+
+// leg is one direction of a relay.
+type leg struct {
+	from    stream
+	moved   atomic.Int64  // bytes that were read
+	readErr error         // the part of err that is the sender's
+	err     error         // nil at an end-of-file, which was passed on
+	done    chan struct{} // closed when it has ended; what is above is written before
+}
+
+// startLeg copies one direction in a goroutine of its own, until it ends or a stream is closed.
+func startLeg(to, from stream) *leg {
+	l := &leg{from: from, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		if _, l.err = io.Copy(to, l); l.err == nil {
+			_ = to.CloseWrite() // it fails where the other direction does, too
+		}
+	}()
+	return l
+}
+
+// Read implements io.Reader.
+func (l *leg) Read(p []byte) (int, error) {
+	n, err := l.from.Read(p)
+	l.moved.Add(int64(n))
+	if err != nil && err != io.EOF {
+		l.readErr = err
+	}
+	return n, err
+}
+
+// failed waits for what is left of the other direction. It is nothing if the sender of this one is gone; a receiver
+// that is gone may have said something before.
+func (l *leg) failed(other *leg) {
+	if l.readErr == nil {
+		other.linger()
+	}
+}
+
+// linger waits until the leg has ended, or was silent for relayLinger.
+func (l *leg) linger() {
+	tick := time.NewTicker(relayLinger)
+	defer tick.Stop()
+	for moved := l.moved.Load(); ; {
+		select {
+		case <-l.done:
+			return
+		case <-tick.C:
+		}
+		before := moved
+		if moved = l.moved.Load(); moved == before {
+			return
+		}
+	}
 }
 
 // attach relays between a connection and the streams of this process. It ends when the other side has closed the

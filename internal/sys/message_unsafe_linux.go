@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Raw calls go through the standard library's functions and not through those of x/sys: these are assembly stubs, and on the way
+// into one the stack may grow, which moves what a pointer in an argument points to. The standard library's never let it.
+
 // Room for MaxFDs descriptors, SCM_CREDENTIALS and SCM_PIDFD.
 const oobSize = 1032 + 32 + 24
 
@@ -46,7 +49,7 @@ func (b *Buffer) RecvN(fd, limit int) (int, error) {
 	b.hdr.SetControllen(oobSize)
 	for {
 		// A raw call: MSG_DONTWAIT never blocks, so the scheduler need not be told.
-		n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.hdr)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.hdr)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 		if errno == unix.EINTR {
 			continue
 		}
@@ -124,7 +127,7 @@ func Send(fd int, data []byte, fds ...int) (n int, err error) {
 		hdr.SetControllen(unix.CmsgSpace(4 * len(fds)))
 	}
 	for {
-		r, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&hdr)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		r, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&hdr)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch errno {
 		case 0:
 			return int(r), nil
@@ -150,7 +153,7 @@ func recvfrom(fd int, b []byte, flags uintptr) (int, error) {
 		p = &b[0]
 	}
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(p)), uintptr(len(b)), flags, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(p)), uintptr(len(b)), flags, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
@@ -164,7 +167,7 @@ func recvfrom(fd int, b []byte, flags uintptr) (int, error) {
 // ioctlGetInt and friends of x/sys do not cover SIOCOUTQ on Unix sockets.
 func outQueue(fd int) (int, error) {
 	var n int32
-	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	_, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
 	if errno != 0 {
 		return 0, os.NewSyscallError("ioctl", syscall.Errno(errno))
 	}
@@ -176,7 +179,7 @@ func Unread(fd int) (int, error) { return outQueue(fd) }
 
 // epollWait takes what is ready, without waiting: so a raw call will do.
 func epollWait(epoll int, events []unix.EpollEvent) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -108,7 +108,7 @@ func withAddress(path string, f func(*unix.SockaddrUnix) error) error {
 // With none waiting the error is syscall.EAGAIN.
 func Accept(fd int) (int, error) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
