@@ -24,11 +24,10 @@ const (
 	modulePath  = "github.com/switchboard-ipc/switchboard"
 	programPath = modulePath + "/cmd/switchboard"
 
-	startLock    = "start.lock"     // held by who starts a broker, until it is ready
-	startTimeout = 10 * time.Second // for a broker to be ready
-	idleExit     = "5m"             // after this long without a lease, a broker that we started ends
-	readyLine    = "ready"          // what a broker writes when it can be connected to
-	readyFD      = 3                // the number of the pipe on which it does
+	startLock = "start.lock" // held by who starts a broker, until it is ready
+	idleExit  = "5m"         // after this long without a lease, a broker that we started ends
+	readyLine = "ready"      // what a broker writes when it can be connected to
+	readyFD   = 3            // the number of the pipe on which it does
 )
 
 // start is one attempt to start a broker; all calls of a Client that miss it share one.
@@ -95,8 +94,8 @@ func (c *Client) absent(why string) error {
 	return &Error{Code: CodeUnavailable, Text: fmt.Sprintf("no broker runs in %s%s start one with: %s", c.dir, why, serve)}
 }
 
-// startLocked starts a broker while it holds the lock of those who start one. Racers wait for the lock,
-// without polling, and find a broker when they get it.
+// startLocked starts a broker while it holds the lock of those who start one. Racers wait for the lock or a broker,
+// whichever is there first.
 func (c *Client) startLocked() error {
 	program, err := c.program()
 	if err != nil {
@@ -105,26 +104,39 @@ func (c *Client) startLocked() error {
 	if err := makeFolder(c.dir); err != nil {
 		return err
 	}
-	lock, err := os.OpenFile(filepath.Join(c.dir, startLock), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	path := filepath.Join(c.dir, startLock)
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := sys.Lock(int(lock.Fd()), true); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, c.patience)
 	defer cancel()
-	var r retry
-	for {
+	r := newRetry(ctx, c.patience)
+	for locked := false; ; {
 		if c.answers() {
 			return nil
 		}
-		err := c.launch(ctx, program)
-		if err == nil || !errors.Is(err, ErrTryAgain) || !r.wait(ctx) {
+		if !locked {
+			err = sys.Lock(int(lock.Fd()), false)
+			if locked = err == nil; locked {
+				continue // the one before may have started a broker
+			}
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				err = &Error{Code: CodeTryAgain, Op: "start a broker in", Name: c.dir,
+					Text: fmt.Sprintf("another process has held %s for %v; end it (fuser %s tells which it is)", path, c.patience, path)}
+			}
+		} else if err = c.launch(ctx, program); err == nil {
+			return nil
+		}
+		switch {
+		case c.ctx.Err() != nil:
+			return errClosed
+		case !errors.Is(err, ErrTryAgain) || !r.wait(ctx):
 			return err
 		}
-		// A broker that is ending still has the folder: its successor's turn comes in a moment.
+		// Who holds the lock is about to have a broker; or one that is ending still has the folder, and its successor's
+		// turn comes in a moment.
 	}
 }
 
@@ -198,7 +210,7 @@ func (c *Client) launch(ctx context.Context, program string) error {
 		return errClosed
 	case ctx.Err() != nil:
 		return &Error{Code: CodeTryAgain, Op: "start a broker with", Name: program,
-			Text: fmt.Sprintf("it was not ready within %v", startTimeout)}
+			Text: fmt.Sprintf("it was not ready within %v", c.patience)}
 	case text == "":
 		return &Error{Code: CodeUnavailable, Op: "start a broker with", Name: program,
 			Text: "it ended without a word; try: switchboard --runtime-dir " + c.dir + " serve"}

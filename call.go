@@ -4,6 +4,7 @@ package switchboard
 
 import (
 	"sync"
+	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
@@ -24,7 +25,8 @@ type call struct {
 	kept    bool                  // nobody waits, and it is wanted whatever happens to others
 
 	// Guarded by clientSession.sending.
-	sent     *wire // where it was sent last
+	sent     *wire     // where it was sent last
+	sentAt   time.Time // when that was
 	sequence uint64
 
 	// apply takes the reply, run by whoever read it, before what comes behind it is looked at. Without one the

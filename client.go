@@ -20,8 +20,9 @@ const (
 	sessionSocket = "session.sock"
 )
 
-// patience bounds attempts to reach a broker where the caller's context has no deadline.
-const patience = 10 * time.Second
+// usualPatience bounds attempts to reach a broker, and waits for its word, where the caller's context has no deadline. A
+// broker that is well answers far sooner: the longest that it takes is two seconds, for a service that does not.
+const usualPatience = 10 * time.Second
 
 // Config says how a Client finds its broker. The zero value is the user's broker, started if it does not run.
 type Config struct {
@@ -45,6 +46,7 @@ type Client struct {
 	autostart bool
 	binary    string
 	log       *slog.Logger
+	patience  time.Duration // usualPatience, and less in tests
 
 	brokerPath, sessionPath string
 
@@ -69,6 +71,7 @@ func New(cfg Config) *Client {
 		autostart: !cfg.NoAutostart && os.Getenv(EnvAutostart) != "0",
 		binary:    cfg.Binary,
 		log:       cfg.Logger,
+		patience:  usualPatience,
 	}
 	if c.dir == "" {
 		c.dir = RuntimeDir()
@@ -133,7 +136,8 @@ func (c *Client) trust() error {
 	return nil
 }
 
-// user returns the Client of the functions of this package.
+// user returns the Client of the functions of this package. The first of them that is called makes it, of the environment as it
+// is then.
 var user = sync.OnceValue(func() *Client { return New(Config{}) })
 
 // Dial calls a name of the user's broker; see [Client.Dial].

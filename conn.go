@@ -25,7 +25,7 @@ type Conn struct {
 
 	// Of a connection that was handed over to who we called: who wrote the verdict.
 	cred  sys.Cred
-	pidfd *sys.FD
+	pidfd *pidfd
 
 	closed      atomic.Bool
 	read, write half
@@ -145,9 +145,7 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	err := c.file.Close() // returns when nobody uses the descriptor any more, nor what follows
-	if c.pidfd != nil {
-		c.pidfd.Close()
-	}
+	_ = c.pidfd.close()
 	if err != nil {
 		return c.failed("close", err)
 	}
@@ -240,13 +238,15 @@ func (c *Conn) identity() (Identity, error) {
 	if c.pidfd == nil {
 		return id, nil
 	}
+	var dup *sys.FD
 	var err error
 	// Inside Control the connection isn't closed, nor is this.
-	if cerr := c.raw.Control(func(uintptr) { id.pidfd, err = sys.Dup(c.pidfd.Int()) }); cerr != nil {
+	if cerr := c.raw.Control(func(uintptr) { dup, err = c.pidfd.dup() }); cerr != nil {
 		err = cerr
 	}
 	if err != nil {
 		return Identity{}, c.failed("peer", err)
 	}
+	id.pidfd = newPIDFD(dup)
 	return id, nil
 }

@@ -112,7 +112,7 @@ func (s *clientSession) connect(ctx context.Context, m mode) error {
 // reach is connect without the consequences. final: another attempt would end the same way.
 func (s *clientSession) reach(ctx context.Context, m mode) (final bool, err error) {
 	c := s.client
-	var r retry
+	r := newRetry(ctx, c.patience)
 	for started := false; ; {
 		last := err
 		if s.restoring == nil {
@@ -147,6 +147,8 @@ func (s *clientSession) reach(ctx context.Context, m mode) (final bool, err erro
 				started = true
 				continue
 			}
+		case errors.Is(err, errSilent) && c.door != nil:
+			return false, c.silent()
 		case !isPassing(err):
 			return c.door != nil || errors.Is(err, ErrNotAllowed), err
 		}

@@ -20,7 +20,8 @@ import (
 
 // Dial calls a name. It returns when the service has taken the connection, from when on [Peer] tells who that is, or with an [*Error] that
 // says why not. If no broker runs it starts one; if the broker goes away it asks its successor. ctx is about
-// the call, not the connection; without a deadline in it, attempts to reach a broker end after ten seconds.
+// the call, not the connection; without a deadline in it, attempts to reach a broker, and the wait for its word, end after ten seconds
+// with ErrTryAgain.
 func (c *Client) Dial(ctx context.Context, name string, opts ...DialOption) (*Conn, error) {
 	request := dial.Request{Name: name}
 	if len(opts) > 0 {
@@ -33,14 +34,16 @@ func (c *Client) Dial(ctx context.Context, name string, opts ...DialOption) (*Co
 	if err := request.Check(); err != nil {
 		return nil, &Error{Code: CodeUsage, Op: "dial", Name: name, Text: err.Error(), Err: err}
 	}
-	var r retry
+	r := newRetry(ctx, c.patience)
 	var last error
+	epoch, holds := c.session.holds()
 	for missed, started := 0, false; ; {
 		conn, err := c.dialOnce(ctx, &request)
 		if err == nil {
 			return conn, nil
 		}
 		var path *pathError
+		var refused *Error
 		switch {
 		case ctx.Err() != nil:
 			return nil, during("dial", name, interrupted(ctx, last))
@@ -60,6 +63,15 @@ func (c *Client) Dial(ctx context.Context, name string, opts ...DialOption) (*Co
 				started = true
 				continue
 			}
+		case errors.Is(err, errSilent) && c.door != nil:
+			return nil, during("dial", name, c.silent())
+		case holds && errors.As(err, &refused) && refused.Code == CodeUnavailable:
+			// It may be a broker that does not know yet what this Client holds.
+			holds = false
+			if c.session.settle(ctx, name) != epoch {
+				continue
+			}
+			return nil, during("dial", name, err)
 		case !isPassing(err):
 			return nil, during("dial", name, err)
 		}
@@ -101,9 +113,9 @@ func (c *Client) dialOnce(ctx context.Context, request *dial.Request) (*Conn, er
 	q := questions.Get().(*question)
 	defer questions.Put(q)
 	q.line = request.Append(q.line[:0])
-	verdict, err := q.ask(ctx, conn)
+	verdict, err := q.ask(ctx, conn, c.patienceWith(ctx))
 	if err == nil && verdict.Path == "" && verdict.Code == session.OK {
-		conn.cred, conn.pidfd = q.cred, q.pidfd
+		conn.cred, conn.pidfd = q.cred, newPIDFD(q.pidfd)
 		return conn, nil
 	}
 	conn.Close()
@@ -174,10 +186,21 @@ var questions = sync.Pool{New: func() any {
 // ok is the verdict that hands the connection over.
 const okVerdict = "OK\n"
 
-// ask sends the line and waits for the verdict.
-func (q *question) ask(ctx context.Context, conn *Conn) (dial.Verdict, error) {
+// patienceWith returns how long to wait for a verdict, or 0: the deadline of ctx is enough. Behind a door there may be nobody.
+func (c *Client) patienceWith(ctx context.Context) time.Duration {
+	if _, ok := ctx.Deadline(); ok && c.door == nil {
+		return 0
+	}
+	return c.patience
+}
+
+// ask sends the line and waits for the verdict, for as long as patience lasts if it is not 0.
+func (q *question) ask(ctx context.Context, conn *Conn, patience time.Duration) (dial.Verdict, error) {
 	q.sent, q.answer, q.ok, q.cred, q.pidfd, q.err = false, q.answer[:0], false, sys.Cred{}, nil, nil
 	stopped := func() bool { return true }
+	if patience > 0 {
+		_ = conn.file.SetReadDeadline(time.Now().Add(patience))
+	}
 	if ctx.Done() != nil {
 		stopped = context.AfterFunc(ctx, func() { conn.file.SetReadDeadline(time.Unix(1, 0)) })
 	}
@@ -188,11 +211,17 @@ func (q *question) ask(ctx context.Context, conn *Conn) (dial.Verdict, error) {
 		}
 		if err != nil {
 			stopped()
+			if errors.Is(err, os.ErrDeadlineExceeded) { // else it was ctx, at which the caller looks first
+				err = errSilent
+			}
 			return dial.Verdict{}, err
 		}
 		if q.ok {
 			if !stopped() {
 				return dial.Verdict{}, ctx.Err() // its deadline may be set at any moment
+			}
+			if patience > 0 {
+				_ = conn.file.SetReadDeadline(time.Time{})
 			}
 			return dial.Verdict{}, nil
 		}

@@ -23,7 +23,8 @@
 // A program that was started by `switchboard run` finds the broker through an inherited descriptor
 // ([EnvSessionFD]) instead, in the namespace that it was given.
 //
-// The functions of this package use one [Client] with the default configuration. A Client has at most one
+// The functions of this package use one [Client] with the default configuration. It is made by the first call, and reads the
+// environment variables then: changing them later changes nothing, and it is never closed. A Client has at most one
 // standing connection to the broker, its session, made when it is first needed. [Dial] needs none.
 // When the broker ends and another one comes, the Client claims again what it held, and
 // repeats what was lost, before a call returns. A [Listener] and a [Watcher] live through that.

@@ -4,6 +4,7 @@ package switchboard_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -115,14 +116,15 @@ func TestFolder(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)
 	above := t.TempDir()
-	open := filepath.Join(above, "open")
+	open, other := filepath.Join(above, "switchboard-open"), filepath.Join(above, "other")
 	noError(t, os.Mkdir(open, 0o755))
+	noError(t, os.Mkdir(other, 0o755))
 	link := filepath.Join(above, "link")
 	noError(t, os.Mkdir(filepath.Join(above, "good"), 0o700))
 	noError(t, os.Symlink("good", link))
 	file := filepath.Join(above, "file")
 	noError(t, os.WriteFile(file, nil, 0o700))
-	for dir, word := range map[string]string{open: "chmod 700", link: "symbolic link", file: "not a folder"} {
+	for dir, word := range map[string]string{open: "chmod 700 " + open, other: "must be 0700; choose another", link: "symbolic link", file: "not a folder"} {
 		for _, auto := range []bool{false, true} {
 			c := switchboard.New(switchboard.Config{RuntimeDir: dir, NoAutostart: !auto, Binary: os.Args[0]})
 			_, err := c.Dial(ctx, "com.example.a")
@@ -155,6 +157,7 @@ type fakeSession struct {
 func newFakeSession(t *testing.T, dir string) *fakeSession {
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Net: "unixpacket", Name: filepath.Join(dir, "session.sock")})
 	noError(t, err)
+	noError(t, l.SetDeadline(time.Now().Add(deadline)))
 	f := &fakeSession{t: t, l: l}
 	t.Cleanup(func() {
 		l.Close()
@@ -174,6 +177,7 @@ func (f *fakeSession) greet(reply session.HelloReply) [16]byte {
 	c, err := f.l.AcceptUnix()
 	noError(f.t, err)
 	f.c = c
+	noError(f.t, c.SetDeadline(time.Now().Add(deadline)))
 	h, payload := f.receive(session.OpHello)
 	f.reply(h, reply.Append(nil))
 	return must[session.Hello](f.t)(session.ParseHello(payload)).Session
@@ -243,6 +247,65 @@ func TestLostReply(t *testing.T) {
 	}
 	fake.reply(h, nil)
 	noError(t, <-listening)
+}
+
+// TestUnknownAfterCrash: a broker that does not know a name may be one that has not heard yet what this Client holds. It is asked again
+// when it has, and once only.
+func TestUnknownAfterCrash(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	fake := newFakeSession(t, dir)
+	verdicts := must[net.Listener](t)(net.Listen("unix", filepath.Join(dir, "broker.sock")))
+	defer verdicts.Close()
+	verdict := func(text string) {
+		conn := must[net.Conn](t)(verdicts.Accept())
+		defer conn.Close()
+		must[int](t)(conn.Read(make([]byte, 100)))
+		must[int](t)(io.WriteString(conn, text))
+		waitRead(t, conn)
+	}
+	claimed := func(lease uint64) {
+		h, _ := fake.receive(session.OpClaim)
+		fake.reply(h, session.ClaimReply{Lease: lease}.Append(nil))
+	}
+	c := client(t, dir)
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() {
+		if _, err := c.Listen(ctx, "com.example.a"); err != nil {
+			t.Error(err)
+		}
+	})
+	fake.greet(session.HelloReply{Broker: [16]byte{1}})
+	claimed(7)
+	work.Wait()
+	dial := func(want error) {
+		work.Go(func() {
+			conn, err := c.Dial(ctx, "com.example.a")
+			if err == nil {
+				conn.Close()
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("dial: %v, not %v", err, want)
+			}
+		})
+	}
+	dial(nil)
+	fake.hangUp()
+	verdict("ERR 69 it is unknown\n")
+	fake.greet(session.HelloReply{Broker: [16]byte{2}})
+	claimed(8)
+	lookedUp := func() {
+		h, _ := fake.receive(session.OpLookUp)
+		fake.reply(h, session.LookUpReply{Code: session.Unavailable}.Append(nil))
+	}
+	lookedUp()
+	verdict("OK\n")
+	work.Wait()
+
+	dial(switchboard.ErrUnavailable) // and now it knows
+	verdict("ERR 69 it is unknown\n")
+	lookedUp()
 }
 
 // TestHandOver looks at what a taker does, in which order, and what it leaves alone.

@@ -59,7 +59,8 @@ type Listener struct {
 
 	mu       sync.Mutex // guards what follows
 	queue    []*Conn
-	reserved int // connections that will be in the queue in a moment
+	reserved int       // connections that will be in the queue in a moment
+	settled  sync.Cond // none is reserved any more; its lock is mu
 	ended    bool
 	path     string
 	socket   *socket // with ByPath
@@ -74,6 +75,7 @@ func (c *Client) Listen(ctx context.Context, service string, opts ...ListenOptio
 		return nil, &Error{Code: CodeUsage, Op: "listen on", Name: service, Text: err.Error(), Err: err}
 	}
 	l := &Listener{name: service, session: c.session, ready: make(chan struct{}, 1)}
+	l.settled.L = &l.mu
 	for _, opt := range opts {
 		opt.applyListen(&l.options)
 	}
@@ -122,9 +124,16 @@ func (l *Listener) failed(err error) error {
 	return &net.OpError{Op: "accept", Net: Addr{}.Network(), Addr: l.Addr(), Err: err}
 }
 
-// Close gives the name back, and closes connections that were not accepted. Accept returns net.ErrClosed. Closing again does nothing.
+// Close gives the name back, and closes connections that were not accepted. Accept returns net.ErrClosed. It waits until
+// the broker has heard, so that the name is free when it returns, but not for longer than two seconds. Closing again does nothing.
 func (l *Listener) Close() error {
 	if l.end(errClosed) {
+		// What is being acknowledged at this moment must be, before the name is given back: the broker refuses the rest.
+		l.mu.Lock()
+		for l.reserved > 0 {
+			l.settled.Wait()
+		}
+		l.mu.Unlock()
 		l.session.release(l)
 	}
 	return nil
@@ -184,7 +193,9 @@ func (l *Listener) reserve() bool {
 // deliver puts a connection into the room that was reserved for it, or gives the room back (nil).
 func (l *Listener) deliver(conn *Conn) {
 	l.mu.Lock()
-	l.reserved--
+	if l.reserved--; l.reserved == 0 {
+		l.settled.Broadcast()
+	}
 	ended := l.ended
 	if conn != nil && !ended {
 		l.queue = append(l.queue, conn)

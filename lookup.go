@@ -3,9 +3,7 @@
 package switchboard
 
 import (
-	"bytes"
 	"context"
-	"sync"
 
 	"github.com/switchboard-ipc/switchboard/internal/name"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
@@ -31,7 +29,7 @@ func (c *Client) LookUp(ctx context.Context, service string, opts ...LookUpOptio
 	if err := c.session.do(ctx, cl); err != nil {
 		return Entry{}, during("look up", service, err) // cl may still be on its way
 	}
-	entry, err := c.session.entries.parse(service, cl.payload)
+	entry, err := parseLookUp(cl.payload)
 	putBuffer(cl.reply)
 	cl.reply, cl.payload = nil, nil
 	calls.Put(cl)
@@ -41,27 +39,8 @@ func (c *Client) LookUp(ctx context.Context, service string, opts ...LookUpOptio
 	return entry, nil
 }
 
-// entryCache keeps entries that were parsed, each with the bytes that it was parsed from: asking again mostly gives the same ones.
-type entryCache struct {
-	mu    sync.Mutex // guards what follows
-	known map[string]*parsedEntry
-}
-
-type parsedEntry struct {
-	payload []byte
-	entry   Entry
-}
-
-const maxParsed = 256
-
-// parse returns the entry in the payload of a reply about a name.
-func (c *entryCache) parse(service string, payload []byte) (Entry, error) {
-	c.mu.Lock()
-	known := c.known[service]
-	c.mu.Unlock()
-	if known != nil && bytes.Equal(known.payload, payload) {
-		return known.entry, nil
-	}
+// parseLookUp returns the entry in the payload of a reply.
+func parseLookUp(payload []byte) (Entry, error) {
 	m, err := session.ParseLookUpReply(payload)
 	switch {
 	case err != nil:
@@ -69,12 +48,5 @@ func (c *entryCache) parse(service string, payload []byte) (Entry, error) {
 	case m.Code != session.OK:
 		return Entry{}, refusal(m.Code, m.Text)
 	}
-	parsed := &parsedEntry{bytes.Clone(payload), newEntry(&m.Entry)}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil || len(c.known) >= maxParsed {
-		c.known = make(map[string]*parsedEntry)
-	}
-	c.known[service] = parsed
-	return parsed.entry, nil
+	return newEntry(&m.Entry), nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -17,16 +18,43 @@ import (
 type Identity struct {
 	PID, UID, GID int
 
-	pidfd *sys.FD // nil: the process is gone, or the kernel has no pidfds for sockets (before Linux 6.5)
+	pidfd *pidfd // nil: the process is gone, or the kernel has no pidfds for sockets (before Linux 6.5)
+}
+
+// pidfd is a descriptor of a process that is closed also if who had it drops it.
+type pidfd struct{ fd *sys.FD }
+
+// newPIDFD takes fd over; of nil it makes nil.
+func newPIDFD(fd *sys.FD) *pidfd {
+	if fd == nil {
+		return nil
+	}
+	p := &pidfd{fd}
+	runtime.AddCleanup(p, func(fd *sys.FD) { fd.Close() }, fd)
+	return p
+}
+
+func (p *pidfd) open() bool { return p != nil && p.fd.Int() >= 0 }
+
+func (p *pidfd) dup() (*sys.FD, error) {
+	defer runtime.KeepAlive(p)
+	return sys.Dup(p.fd.Int())
+}
+
+func (p *pidfd) close() error {
+	if p == nil {
+		return nil
+	}
+	return p.fd.Close()
 }
 
 // PIDFD returns a new descriptor of the process (pidfd), the caller's to close: it becomes readable when the process exits, and
 // names no other process ever. The error is os.ErrProcessDone if it is not to be had.
 func (i Identity) PIDFD() (*os.File, error) {
-	if i.pidfd.Int() < 0 {
+	if !i.pidfd.open() {
 		return nil, fmt.Errorf("cannot open process %d: %w", i.PID, os.ErrProcessDone)
 	}
-	fd, err := sys.Dup(i.pidfd.Int())
+	fd, err := i.pidfd.dup()
 	if err != nil {
 		return nil, err
 	}
@@ -36,18 +64,16 @@ func (i Identity) PIDFD() (*os.File, error) {
 // Executable returns the path of the program that the process runs now. It may refuse a peer, never admit one: the process can execute
 // another program right after it connected. The error is os.ErrProcessDone if the process has exited.
 func (i Identity) Executable() (string, error) {
-	if i.pidfd.Int() < 0 || i.PID == 0 {
+	defer runtime.KeepAlive(i.pidfd)
+	if !i.pidfd.open() || i.PID == 0 {
 		return "", fmt.Errorf("cannot tell the program of process %d: %w", i.PID, os.ErrProcessDone)
 	}
-	return sys.Executable(i.PID, i.pidfd.Int())
+	return sys.Executable(i.PID, i.pidfd.fd.Int())
 }
 
 // Close gives up the Identity's hold on the process. The ids stay.
 func (i Identity) Close() error {
-	if i.pidfd == nil {
-		return nil
-	}
-	return i.pidfd.Close()
+	return i.pidfd.close()
 }
 
 // Peer says who is at the other end of a connection: of a service that was called, the process that accepted
@@ -84,8 +110,8 @@ func socketPeer(raw syscall.RawConn) (id Identity, err error) {
 			return
 		}
 		id.PID, id.UID, id.GID = cred.PID, cred.UID, cred.GID
-		if pidfd, err := sys.PeerPIDFD(int(fd)); err == nil {
-			id.pidfd = pidfd
+		if fd, err := sys.PeerPIDFD(int(fd)); err == nil {
+			id.pidfd = newPIDFD(fd)
 		}
 	}); cerr != nil {
 		err = cerr

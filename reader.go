@@ -34,14 +34,20 @@ const (
 // hold reads as the holder of the role until done returns true; then the error is nil. first, if not nil, is sent on the way.
 func (s *clientSession) hold(ctx context.Context, first *call, done func() bool, m mode) error {
 	s.attend(ctx)
+	_, bounded := ctx.Deadline()
 	for !done() {
+		w := s.wire
+		var until time.Time
+		if w != nil && first != nil && !bounded {
+			until = s.due(first)
+			_ = w.file.SetReadDeadline(until) // and now look who woke us
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if s.client.ctx.Err() != nil {
 			return errClosed
 		}
-		w := s.wire
 		if w == nil {
 			if first != nil && first.void() {
 				return errNotConnected
@@ -50,6 +56,9 @@ func (s *clientSession) hold(ctx context.Context, first *call, done func() bool,
 				return err
 			}
 			continue
+		}
+		if !until.IsZero() && !time.Now().Before(until) {
+			return s.client.silent()
 		}
 		send := first
 		if first != nil && first.sent == w {

@@ -272,6 +272,23 @@ func TestEndedNamespace(t *testing.T) {
 	}
 }
 
+// TestClosedWatcher: what was not read is dropped by Close.
+func TestClosedWatcher(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	embed(t, dir)
+	c := client(t, dir)
+	l := must[*switchboard.Listener](t)(c.Listen(ctx, "com.example.a"))
+	defer l.Close()
+	w := must[*switchboard.Watcher](t)(c.Watch(ctx, "*"))
+	must[switchboard.Entry](t)(c.LookUp(ctx, "com.example.a")) // the events come before its reply
+	noError(t, w.Close())
+	for range 2 {
+		_, err := w.Next(ctx)
+		wantError(t, err, net.ErrClosed)
+	}
+}
+
 func TestAbandonedClaim(t *testing.T) {
 	t.Parallel()
 	ctx, dir := testContext(t), runtimeDir(t)

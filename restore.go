@@ -52,6 +52,22 @@ func (s *clientSession) restoreOn(ctx context.Context, r *restore) (final bool, 
 	return false, nil
 }
 
+// holds reports whether the session holds something, and the epoch.
+func (s *clientSession) holds() (epoch uint64, holds bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch, len(s.held) > 0
+}
+
+// settle makes sure, with a question that does not matter, that a lost session is restored. It returns the epoch after that.
+func (s *clientSession) settle(ctx context.Context, name string) uint64 {
+	cl := newCall(session.OpLookUp, session.LookUp{Name: name}.Append)
+	cl.apply = ignoreReply
+	_ = s.do(ctx, cl)
+	epoch, _ := s.holds()
+	return epoch
+}
+
 // greet introduces the session.
 func (s *clientSession) greet(ctx context.Context, r *restore) error {
 	if r.call == nil {
@@ -133,7 +149,7 @@ func (s *clientSession) exchange(ctx context.Context, r *restore) error {
 	} else if err := s.begin(cl); err != nil {
 		return err
 	}
-	until := time.Now().Add(patience)
+	until := time.Now().Add(s.client.patience)
 	_ = w.file.SetReadDeadline(until)
 	for !cl.finished() {
 		b, n, err := w.receive(first)
@@ -160,9 +176,6 @@ func (s *clientSession) exchange(ctx context.Context, r *restore) error {
 	r.call = nil
 	return cl.err
 }
-
-// errSilent: a broker that is stopped, or busy beyond measure.
-var errSilent = errors.New("the broker does not answer")
 
 // giveUp drops a restore that failed.
 func (s *clientSession) giveUp(r *restore) {

@@ -14,7 +14,7 @@ import (
 
 // retry is a row of attempts, each after a longer pause than the one before.
 type retry struct {
-	until time.Time     // no attempt begins after it; zero: not set yet
+	until time.Time     // no attempt begins after it
 	pause time.Duration // before the next one
 }
 
@@ -24,18 +24,19 @@ const (
 	longestPause = 100 * time.Millisecond
 )
 
+// newRetry is called before the first attempt, from when on patience counts if ctx has no deadline.
+func newRetry(ctx context.Context, patience time.Duration) retry {
+	until, ok := ctx.Deadline()
+	if !ok {
+		until = time.Now().Add(patience)
+	}
+	return retry{until, firstPause}
+}
+
 // wait pauses before the next attempt. It returns false if there is to be none: the patience is over, or ctx.
 func (r *retry) wait(ctx context.Context) bool {
-	now := time.Now()
-	if r.until.IsZero() {
-		r.until = now.Add(patience)
-		if deadline, ok := ctx.Deadline(); ok {
-			r.until = deadline
-		}
-		r.pause = firstPause
-	}
 	pause := r.pause/2 + rand.N(r.pause)
-	if now.Add(pause).After(r.until) {
+	if time.Now().Add(pause).After(r.until) {
 		return false
 	}
 	r.pause = min(2*r.pause, longestPause)
@@ -72,6 +73,19 @@ func isPassing(err error) bool {
 
 // errHungUp: the other side closed the connection before it answered.
 var errHungUp = errors.New("the broker closed the connection before it answered")
+
+// errSilent: a broker that is stopped, or busy beyond measure.
+var errSilent = errors.New("the broker does not answer")
+
+// silent is errSilent for people, after the Client's patience.
+func (c *Client) silent() error {
+	text := fmt.Sprintf("the broker of %s has not answered for %v: it is stopped, or very busy", c.dir, c.patience)
+	if c.door != nil {
+		text = fmt.Sprintf("nobody has answered for %v at descriptor %d, which %s names: the broker is stopped, or the descriptor does not lead "+
+			"to it; unset the variable to use the runtime folder", c.patience, c.door.fd, EnvSessionFD)
+	}
+	return &Error{Code: CodeTryAgain, Err: errSilent, Text: text}
+}
 
 // interrupted is the error of attempts that ctx ended; last is how the one before ended, or nil.
 func interrupted(ctx context.Context, last error) error {

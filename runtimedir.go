@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
@@ -69,7 +70,10 @@ func checkFolder(dir string, told bool) error {
 	case st.UID != uid && !(uid == 0 && told):
 		fault = fmt.Sprintf("it belongs to user %d, and you are user %d", st.UID, uid)
 	case st.Mode != 0o700:
-		fault = fmt.Sprintf("its mode is %04o and must be 0700: chmod 700 %s", st.Mode, dir)
+		fault = fmt.Sprintf("its mode is %04o and must be 0700", st.Mode)
+		if strings.HasPrefix(filepath.Base(dir), "switchboard") { // what else uses another folder may need its mode
+			fault += ": chmod 700 " + dir
+		}
 	default:
 		return nil
 	}

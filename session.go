@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
@@ -47,8 +48,6 @@ type clientSession struct {
 	orphans []uint64 // leases that nobody wants any more
 	epoch   uint64   // counts sessions that began with nothing: leases of another one mean nothing
 	left    int      // pending calls that nobody waits for, and whose replies matter
-
-	entries entryCache
 }
 
 // holding is something that the session holds at the broker, and obtains again from its successor.
@@ -72,7 +71,8 @@ func newSession(c *Client) *clientSession {
 	return s
 }
 
-// do sends a request and waits for its reply, which it reads itself if nobody else is reading.
+// do sends a request and waits for its reply, which it reads itself if nobody else is reading. Without a deadline in ctx, a
+// broker that is silent for too long is errSilent.
 func (s *clientSession) do(ctx context.Context, cl *call) error {
 	if err := s.begin(cl); err != nil {
 		s.finish(cl, err)
@@ -84,14 +84,44 @@ func (s *clientSession) do(ctx context.Context, cl *call) error {
 	default:
 	}
 	s.transmit(cl)
-	select {
-	case <-cl.done:
-		return cl.err
-	case <-s.role:
-		return s.lead(ctx, cl)
-	case <-ctx.Done():
-		return s.abandon(cl, ctx.Err())
+	late := s.newPatience(ctx)
+	defer late.Stop()
+	for {
+		select {
+		case <-cl.done:
+			return cl.err
+		case <-s.role:
+			return s.lead(ctx, cl)
+		case <-ctx.Done():
+			return s.abandon(cl, ctx.Err())
+		case <-late.C:
+			rest := time.Until(s.due(cl))
+			if rest <= 0 {
+				return s.abandon(cl, s.client.silent())
+			}
+			late.Reset(rest)
+		}
 	}
+}
+
+// newPatience returns a timer for a wait without a deadline; of one with a deadline it never fires.
+func (s *clientSession) newPatience(ctx context.Context) *time.Timer {
+	t := time.NewTimer(s.client.patience)
+	if _, ok := ctx.Deadline(); ok {
+		t.Stop()
+	}
+	return t
+}
+
+// due returns until when to wait for the reply to a call: of one that is not under way, as if it were sent now.
+func (s *clientSession) due(cl *call) time.Time {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	since := cl.sentAt
+	if s.wire == nil || cl.sent != s.wire {
+		since = time.Now()
+	}
+	return since.Add(s.client.patience)
 }
 
 // lead is the rest of do for who became the reader.
@@ -152,7 +182,7 @@ func (s *clientSession) put(w *wire, cl *call) bool {
 		s.sequence++
 		cl.sequence = s.sequence
 	}
-	cl.sent = w
+	cl.sent, cl.sentAt = w, time.Now()
 	cl.write()
 	return w.send(cl.packet, cl.fd, nil)
 }
@@ -214,10 +244,19 @@ func (s *clientSession) lockChange(ctx context.Context) error {
 	select {
 	case <-s.change:
 		return nil
+	default:
+	}
+	late := s.newPatience(ctx)
+	defer late.Stop()
+	select {
+	case <-s.change:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.client.ctx.Done():
 		return errClosed
+	case <-late.C:
+		return s.client.silent()
 	}
 }
 

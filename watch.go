@@ -52,11 +52,13 @@ type Watcher struct {
 	asked bool       // for one
 	names watchedNames
 	grace *time.Timer // until names that a new broker does not have are given up
+
+	closed bool // by Close: nothing is told any more
 }
 
 // Watch tells of names in the session's namespace and below it: a name, "com.example.*" for all below com.example, or "*". What exists
 // comes first, as Appeared, then Synced, then what happens. ctx is about this call only. A Watcher that nobody
-// reads keeps some thousands of events, then lists anew when it is read.
+// reads keeps 65,536 events, then lists anew when it is read.
 func (c *Client) Watch(ctx context.Context, pattern string) (*Watcher, error) {
 	if _, err := name.ParsePattern(pattern); err != nil {
 		return nil, &Error{Code: CodeUsage, Op: "watch", Name: pattern, Text: err.Error(), Err: err}
@@ -72,7 +74,8 @@ func (c *Client) Watch(ctx context.Context, pattern string) (*Watcher, error) {
 	return w, nil
 }
 
-// Next waits for the next event. After Close the error is net.ErrClosed.
+// Next waits for the next event. After Close the error is net.ErrClosed. A Watcher that was lost tells first what it had heard,
+// then why.
 func (w *Watcher) Next(ctx context.Context) (Event, error) {
 	if event, ok := w.next(); ok {
 		return event, nil
@@ -87,6 +90,9 @@ func (w *Watcher) Next(ctx context.Context) (Event, error) {
 		if ctx.Err() != nil {
 			return Event{}, during("watch", w.pattern, context.Cause(ctx))
 		}
+		if w.ended() {
+			return Event{}, during("watch", w.pattern, errClosed)
+		}
 		if w.lapsed() {
 			w.session.watchLater(w)
 		}
@@ -96,8 +102,11 @@ func (w *Watcher) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-// Close ends the watch. Next returns net.ErrClosed. Closing again does nothing.
+// Close ends the watch, and drops what Next has not returned yet: from then on that is net.ErrClosed. Closing again does nothing.
 func (w *Watcher) Close() error {
+	w.mu.Lock()
+	w.closed, w.names = true, watchedNames{}
+	w.mu.Unlock()
 	w.end(errClosed)
 	w.session.unwatch(w)
 	return nil
@@ -111,6 +120,13 @@ func (w *Watcher) end(why error) {
 	if w.grace != nil {
 		w.grace.Stop()
 	}
+}
+
+// ended reports whether the Watcher was closed.
+func (w *Watcher) ended() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
 }
 
 func (w *Watcher) lost(err error) { w.end(err) }
@@ -166,7 +182,9 @@ func (w *Watcher) call() *call {
 func (w *Watcher) changes(all []session.Changed) {
 	w.mu.Lock()
 	for i := range all {
-		w.names.change(&all[i])
+		if !w.closed {
+			w.names.change(&all[i])
+		}
 	}
 	lapse := len(w.names.queue) > maxEvents
 	w.signal()
@@ -180,7 +198,7 @@ func (w *Watcher) changes(all []session.Changed) {
 func (w *Watcher) listed() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.names.listed() {
+	if !w.closed && w.names.listed() {
 		w.grace = time.AfterFunc(graceTime, w.giveUpMissing)
 	}
 	w.signal()
@@ -193,7 +211,9 @@ func (w *Watcher) giveUpMissing() {
 	}
 	defer w.session.client.work.Done()
 	w.mu.Lock()
-	w.names.giveUpMissing()
+	if !w.closed {
+		w.names.giveUpMissing()
+	}
 	w.signal()
 	w.mu.Unlock()
 	w.session.wake() // the reader may be the one who waits in Next

@@ -38,15 +38,13 @@ const (
 const module = "github.com/switchboard-ipc/switchboard"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == roleArgument {
+		os.Exit(rows.Role(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case roleArgument:
-			os.Exit(rows.Role(ctx, os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
-		case busArgument:
-			os.Exit(busRole(ctx, os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
-		}
+	if len(os.Args) > 1 && os.Args[1] == busArgument {
+		os.Exit(busRole(ctx, os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
 	"github.com/switchboard-ipc/switchboard/bench/rows"
@@ -14,13 +15,16 @@ import (
 // connect compares the time to the first byte of a service's answer, caller
 // and service in C with raw system calls, so that all the rest is the kernel's
 // and the broker's; and with a D-Bus method call, on a connection that both
-// sides have already.
+// sides have already. On one processor, where nobody works beside another, it
+// is a comparison of the work.
 func (p *peers) connect(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 	const name = "DIAL from C, service in C"
 	program, err := p.compile(ctx, "connect")
 	if err != nil {
 		return []rows.Row{skipped(name, err)}, nil
 	}
+	place, _ := rows.Places()
+	e.On = place.Services
 	b, err := e.StartBroker(ctx)
 	if err != nil {
 		return nil, err
@@ -44,22 +48,37 @@ func (p *peers) connect(ctx context.Context, e *rows.Env) ([]rows.Row, error) {
 	if missing == nil {
 		ways = append(ways, []string{bus.program, bus.address, "call", busName, "1", slice, "latencies"})
 	}
-	took := make([][]float64, len(ways))
-	for range 3 * e.Rounds() {
-		for i, argv := range ways {
-			r, err := loop(ctx, argv...)
+	apart, err := latencies(ctx, e, place.Caller, ways)
+	if err != nil {
+		return nil, err
+	}
+	together, err := latencies(ctx, e, place.Together().Caller, ways[:2])
+	if err != nil {
+		return nil, err
+	}
+	table := []rows.Row{
+		rows.Compare(name, "µs", apart[1], "connect", apart[0], rows.Limit{AtMost: 2.2}),
+		rows.Compare("DIAL from C, all on one processor", "µs", together[1], "connect", together[0], rows.Limit{}),
+		rows.Compare("DIAL from C, service in Go", "µs", apart[2], "connect", apart[0], rows.Limit{}),
+	}
+	if missing != nil {
+		return append(table, skipped(name+", against a D-Bus method call", missing)), nil
+	}
+	return append(table, rows.Compare(name, "µs", apart[1], "a D-Bus method call", apart[3], rows.Limit{})), nil
+}
+
+// latencies runs C programs in turn, with what puts them on a processor, and
+// returns the medians of each in microseconds.
+func latencies(ctx context.Context, e *rows.Env, on []string, programs [][]string) ([][]float64, error) {
+	took := make([][]float64, len(programs))
+	for range 2 * e.Rounds() {
+		for i, argv := range programs {
+			r, err := loop(ctx, slices.Concat(on, argv)...)
 			if err != nil {
 				return nil, err
 			}
 			took[i] = append(took[i], r.Median/1000)
 		}
 	}
-	table := []rows.Row{
-		rows.Compare(name, "µs", took[1], "connect", took[0], rows.Limit{AtMost: 2.2}),
-		rows.Compare("DIAL from C, service in Go", "µs", took[2], "connect", took[0], rows.Limit{}),
-	}
-	if missing != nil {
-		return append(table, skipped(name+" against a D-Bus method call", missing)), nil
-	}
-	return append(table, rows.Compare(name, "µs", took[1], "a D-Bus method call", took[3], rows.Limit{})), nil
+	return took, nil
 }

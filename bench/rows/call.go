@@ -7,102 +7,75 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
-
-	"github.com/switchboard-ipc/switchboard"
 )
 
-// callRole calls services for as long as it is told, in the ways it is told,
-// which are separated by commas:
+// callRole calls a service for as long as it is told: DURATION and one of
 //
 //	plain PATH          connect to a path, with system calls
 //	dial FOLDER NAME    the line DIAL on broker.sock, with system calls
 //	net PATH            net.Dial
 //	go FOLDER NAME      switchboard.Dial
 //
-// It takes turns, a short burst of each, and answers with the median of each way: the
-// nanoseconds from before the socket is made to the first byte of the service's answer.
+// It prints the median of the nanoseconds from before the socket is made to
+// the first byte of the service's answer.
 func callRole(ctx context.Context, r *role) error {
-	clients := map[string]*switchboard.Client{}
-	defer func() {
-		for _, c := range clients {
-			_ = c.Close()
-		}
-	}()
-	r.ready()
-	return r.answer(func(d time.Duration, words []string) (any, error) {
-		var calls []call
-		for _, way := range strings.Split(strings.Join(words, " "), ",") {
-			c, err := parseCall(ctx, strings.Fields(way), clients)
-			if err != nil {
-				return nil, err
-			}
-			calls = append(calls, c)
-		}
-		return medians(d, calls)
-	})
-}
-
-// call calls once and returns how long it took.
-type call func() (time.Duration, error)
-
-func parseCall(ctx context.Context, words []string, clients map[string]*switchboard.Client) (call, error) {
-	if len(words) < 2 {
-		return nil, fmt.Errorf("cannot call by %q: too few words", words)
+	if err := r.need(3); err != nil {
+		return err
 	}
-	where, name := words[1], words[len(words)-1]
-	switch words[0] {
+	d, err := time.ParseDuration(r.args[0])
+	if err != nil {
+		return err
+	}
+	var call func() (time.Duration, error)
+	where, name := r.args[2], r.args[len(r.args)-1]
+	switch way := r.args[1]; way {
 	case "plain":
-		return func() (time.Duration, error) { return callPath(where) }, nil
+		call = func() (time.Duration, error) { return callPath(where) }
 	case "dial":
 		socket, line := where+"/broker.sock", []byte("DIAL "+name+"\n")
-		return func() (time.Duration, error) { return callLine(socket, line) }, nil
+		call = func() (time.Duration, error) { return callLine(socket, line) }
 	case "net":
 		var dialer net.Dialer
-		return func() (time.Duration, error) {
+		call = func() (time.Duration, error) {
 			return callConn(func() (net.Conn, error) { return dialer.DialContext(ctx, "unix", where) })
-		}, nil
-	case "go":
-		c := clients[where]
-		if c == nil {
-			c = client(where)
-			clients[where] = c
 		}
-		return func() (time.Duration, error) {
+	case "go":
+		c := client(where)
+		defer c.Close()
+		call = func() (time.Duration, error) {
 			return callConn(func() (net.Conn, error) { return c.Dial(ctx, name) })
-		}, nil
+		}
+	default:
+		return fmt.Errorf("cannot call by %q: unknown", way)
 	}
-	return nil, fmt.Errorf("cannot call by %q: unknown", words[0])
+	median, err := medianOf(d, call)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(r.out, int64(median))
+	return nil
 }
 
-// A burst is long enough for caller and service to be as busy as they would be
-// with calls of one kind only, which its first calls bring about, and so short
-// that what else the machine does hits all kinds alike.
-const burst, burstWarmUp = 40, 10
-
-// medians takes turns among calls.
-func medians(d time.Duration, calls []call) ([]float64, error) {
-	took := make([][]float64, len(calls))
-	for start := time.Now(); time.Since(start) < d; {
-		for i, call := range calls {
-			for n := range burst {
-				one, err := call()
-				if err != nil {
-					return nil, err
-				}
-				if n >= burstWarmUp {
-					took[i] = append(took[i], float64(one))
-				}
-			}
+// medianOf calls again and again, warms up for a quarter of the time, and
+// returns the median of the rest.
+func medianOf(d time.Duration, call func() (time.Duration, error)) (time.Duration, error) {
+	var took []time.Duration
+	for start := time.Now(); ; {
+		one, err := call()
+		if err != nil {
+			return 0, err
+		}
+		switch now := time.Since(start); {
+		case now > d && len(took) > 0: // on a busy machine one call may take all of the time
+			slices.Sort(took)
+			return took[len(took)/2], nil
+		case now > d/4:
+			took = append(took, one)
 		}
 	}
-	list := make([]float64, len(calls))
-	for i := range list {
-		list[i] = Median(took[i])
-	}
-	return list, nil
 }
 
 // callPath connects to a path and reads one byte.

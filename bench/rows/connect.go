@@ -6,10 +6,9 @@ import (
 	"context"
 	"net"
 	"path/filepath"
-	"strings"
+	"strconv"
 
 	"github.com/switchboard-ipc/switchboard"
-	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
 )
 
 // serveRole is a server at a path.
@@ -63,33 +62,22 @@ func (r *role) serve(l net.Listener) error {
 	return nil
 }
 
-// Calls is a process that calls services and takes the time.
-type Calls struct{ *proc.Process }
-
-// StartCalls starts such a process.
-func (e *Env) StartCalls(ctx context.Context) (Calls, error) {
-	p, err := e.StartRole(ctx, "call")
-	return Calls{p}, err
-}
-
-// Medians calls in turn in all of the ways (callRole) for a slice, and returns
-// the median time of each in microseconds.
-func (c Calls) Medians(ctx context.Context, e *Env, ways []string) ([]float64, error) {
-	if err := c.Tell("%s %s", e.Slice(), strings.Join(ways, ",")); err != nil {
-		return nil, err
+// Call calls in one of the ways of callRole for a while, and returns the median
+// time in microseconds.
+func (e *Env) Call(ctx context.Context, way ...string) (float64, error) {
+	p, err := e.StartRole(ctx, append([]string{"call", (e.Slice() / 4).String()}, way...)...)
+	if err != nil {
+		return 0, err
 	}
-	var list []float64
-	if err := c.Result(ctx, &list); err != nil {
-		return nil, err
-	}
-	for i := range list {
-		list[i] /= 1000
-	}
-	return list, nil
+	p.Stop()
+	ns, err := strconv.ParseInt(p.First, 10, 64)
+	return float64(ns) / 1000, err
 }
 
 // connect compares the ways to a service by the time to the first byte of its answer.
 func connect(ctx context.Context, e *Env) ([]Row, error) {
+	place, note := Places()
+	e.On = place.Services
 	b, err := e.StartBroker(ctx)
 	if err != nil {
 		return nil, err
@@ -104,31 +92,28 @@ func connect(ctx context.Context, e *Env) ([]Row, error) {
 			return nil, err
 		}
 	}
-	caller, err := e.StartCalls(ctx)
-	if err != nil {
-		return nil, err
+	ways := [][]string{
+		{"plain", plain},
+		{"dial", b.Folder, "bench.handed"},
+		{"go", b.Folder, "bench.handed"},
+		{"plain", filepath.Join(b.Folder, "s", "bench.path")},
+		{"net", plain},
 	}
-	ways := []string{
-		"plain " + plain,
-		"dial " + b.Folder + " bench.handed",
-		"go " + b.Folder + " bench.handed",
-		"plain " + filepath.Join(b.Folder, "s", "bench.path"),
-		"net " + plain,
-	}
+	e.On = place.Caller
 	took := make([][]float64, len(ways))
-	for round := range e.Rounds() + 1 {
-		m, err := caller.Medians(ctx, e, ways)
-		if err != nil {
-			return nil, err
-		}
-		for i := range ways {
-			if round > 0 { // the first one warms up
-				took[i] = append(took[i], m[i])
+	for range 2 * e.Rounds() {
+		for i, way := range ways {
+			m, err := e.Call(ctx, way...)
+			if err != nil {
+				return nil, err
 			}
+			took[i] = append(took[i], m)
 		}
 	}
+	text := Compare("DIAL in text, to the first byte", "µs", took[1], "connect", took[0], Limit{AtMost: 2.2})
+	text.Note = note
 	return []Row{
-		Compare("DIAL in text, to the first byte", "µs", took[1], "connect", took[0], Limit{AtMost: 2.2}),
+		text,
 		Compare("Dial in Go, to the first byte", "µs", took[2], "connect", took[0], Limit{AtMost: 2.7}),
 		Compare("Dial in Go against Go's own", "µs", took[2], "Go's net.Dial", took[4], Limit{}),
 		Compare("by path s/NAME, to the first byte", "µs", took[3], "connect", took[0], Limit{AtMost: 1.1}),

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 // Env is where a group measures: a folder of its own, and the processes in it.
 // Its methods are for one goroutine.
 type Env struct {
-	Folder string // temporary; removed after the group
+	Folder string   // temporary; removed after the group
+	On     []string // begins the command of each process that is started from now on (Place)
 
 	options Options
 	started []*proc.Process
@@ -64,13 +66,12 @@ func (e *Env) StartBroker(ctx context.Context) (*Broker, error) {
 // StartRole starts the running program again in a role of this package, and
 // waits until it is ready.
 func (e *Env) StartRole(ctx context.Context, args ...string) (*proc.Process, error) {
-	argv := append(append([]string{}, e.options.Self...), args...)
-	return e.Start(ctx, argv, proc.Options{})
+	return e.Start(ctx, slices.Concat(e.options.Self, args), proc.Options{})
 }
 
 // Start starts any program, which is ended after the group, and waits for its first line.
 func (e *Env) Start(ctx context.Context, argv []string, o proc.Options) (*proc.Process, error) {
-	p, err := proc.Start(ctx, argv, o)
+	p, err := proc.Start(ctx, slices.Concat(e.On, argv), o)
 	if err != nil {
 		return nil, err
 	}

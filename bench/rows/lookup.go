@@ -171,16 +171,23 @@ func lookUps(ctx context.Context, e *Env) ([]Row, error) {
 			}
 			apart, together = append(apart, a), append(together, t)
 		}
-		table = append(table, Alone(LookUpName(n, "Go"), "/s", apart, Limit{}))
+		table = append(table, Alone(LookUpName(n, Apart), "/s", apart, Limit{}))
 		if n > 1 {
-			table = append(table, Alone(LookUpName(n, InOneProcess), "/s", together, Limit{}))
+			table = append(table, Alone(LookUpName(n, Together), "/s", together, Limit{}))
 		}
 	}
 	return table, nil
 }
 
-// InOneProcess says how the clients of a row of look-ups are not processes of their own.
-const InOneProcess = "one Go program"
+// How the clients of a row of look-ups are made.
+const (
+	Apart    = "Go, a program each"
+	Together = "Go, in one program"
+)
+
+// ApartNote says what limits Go programs that look up and do nothing else.
+const ApartNote = "each look-up parks and wakes a program of its own; what the Go runtime asks for that " +
+	"a client with blocking system calls pays, too"
 
 // LookUpName is the name of a row of look-ups.
 func LookUpName(clients int, how string) string {

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rows
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/switchboard-ipc/switchboard/broker"
+)
+
+// TestMain makes the test binary the broker that is measured, and the
+// processes that measure it.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "serve": // serve --runtime-dir FOLDER
+			os.Exit(serveTest(os.Args[3]))
+		case "bench-role":
+			os.Exit(Role(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func serveTest(folder string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	b, err := broker.New(broker.Config{RuntimeDir: folder, Ready: func() { fmt.Println("ready") }})
+	if err == nil {
+		err = b.Serve(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// testOptions measure quickly, with the test binary as every process.
+func testOptions(t *testing.T, only string) Options {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Binary: self, Self: []string{self, "bench-role"}, Quick: true, JSON: true, Only: only}
+}
+
+// One test at a time: they set TMPDIR, to see what is left behind.
+func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures for seconds")
+	}
+	for _, group := range []string{"connect", "killed", "idle"} {
+		t.Run(group, func(t *testing.T) {
+			t.Setenv("TMPDIR", shortDir(t))
+			var out bytes.Buffer
+			if err := Run(t.Context(), &out, testOptions(t, group)); err != nil {
+				t.Fatal(err)
+			}
+			var report Report
+			if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+				t.Fatalf("%v in %s", err, &out)
+			}
+			if len(report.Rows) == 0 {
+				t.Fatalf("no rows: %s", &out)
+			}
+			for _, r := range report.Rows {
+				if r.Skipped != "" || r.Ours <= 0 {
+					t.Errorf("a row without a figure: %+v", r)
+				}
+			}
+			nothingLeft(t)
+		})
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	t.Setenv("TMPDIR", shortDir(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	o := testOptions(t, "ended")
+	o.Extra = []Group{{Name: "ended", Measure: func(ctx context.Context, e *Env) ([]Row, error) {
+		if _, err := e.StartBroker(ctx); err != nil {
+			return nil, err
+		}
+		cancel()
+		return nil, pause(ctx, e.Slice())
+	}}}
+	if err := Run(ctx, &bytes.Buffer{}, o); err == nil {
+		t.Error("a run that was interrupted has no error")
+	}
+	nothingLeft(t)
+}
+
+func TestRunSaysWhatItLacks(t *testing.T) {
+	t.Parallel()
+	if err := Run(t.Context(), &bytes.Buffer{}, Options{}); err == nil {
+		t.Error("a run without a binary has no error")
+	}
+}
+
+// shortDir is a temporary folder whose path leaves room for a socket's address.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
