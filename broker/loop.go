@@ -25,6 +25,9 @@ func (b *Broker) loop() error {
 		if ready, err = b.poller.Wait(until, ready[:0]); err != nil {
 			return err
 		}
+		b.mu.Lock()
+		b.wakeAt = 0 // awake: sleep looks at the deadlines, so nobody need wake us
+		b.mu.Unlock()
 		for _, r := range ready {
 			b.handle(r)
 		}

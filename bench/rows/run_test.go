@@ -62,6 +62,7 @@ func TestRun(t *testing.T) {
 	for _, group := range []string{"connect", "killed", "idle"} {
 		t.Run(group, func(t *testing.T) {
 			t.Setenv("TMPDIR", shortDir(t))
+			t.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each process otherwise
 			var out bytes.Buffer
 			if err := Run(t.Context(), &out, testOptions(t, group)); err != nil {
 				t.Fatal(err)
