@@ -212,11 +212,11 @@ func TestVersionAndScope(t *testing.T) {
 	t.Parallel()
 	d := opened(t, directory.Limits{}, 10)
 	versioned := claim(20, "a")
-	versioned.Version, versioned.Scope = "1.4.0", "/home/me/project"
+	versioned.Version, versioned.Scope = "1.4.0", "/opt/project"
 	port := claim(21, "p")
 	port.Kind = directory.Port
 	listening := claim(22, "l")
-	listening.Accept, listening.Path = directory.Path, "/tmp/l"
+	listening.Accept, listening.Path = directory.Path, "/run/l"
 	for i, op := range []directory.Claim{versioned, port, listening} {
 		d.Apply(request(10, uint64(i+1), op))
 	}
@@ -225,7 +225,7 @@ func TestVersionAndScope(t *testing.T) {
 		want                 directory.Action
 	}{
 		{name: "a", want: directory.HandOver{Connection: 30, Session: 10, Lease: 20}},
-		{name: "a", version: "1.4.0", scope: "/home/me/project", want: directory.HandOver{Connection: 30, Session: 10, Lease: 20}},
+		{name: "a", version: "1.4.0", scope: "/opt/project", want: directory.HandOver{Connection: 30, Session: 10, Lease: 20}},
 		{name: "a", version: "^1.2", want: directory.HandOver{Connection: 30, Session: 10, Lease: 20}},
 		{name: "a", version: ">=1.2,<2", want: directory.HandOver{Connection: 30, Session: 10, Lease: 20}},
 		{name: "a", version: "^2", want: directory.Refuse{Connection: 30, Refusal: refusal(directory.Mismatch,
@@ -233,9 +233,9 @@ func TestVersionAndScope(t *testing.T) {
 		{name: "a", version: "new", want: directory.Refuse{Connection: 30, Refusal: refusal(directory.Malformed,
 			`version constraint "new" is malformed: write 1.2.3, ^1.2, ~1.2 or >=1.2,<2`)}},
 		{name: "a", scope: "/srv", want: directory.Refuse{Connection: 30, Refusal: refusal(directory.Mismatch,
-			`name "a" is for /home/me/project, not for /srv`)}},
+			`name "a" is for /opt/project, not for /srv`)}},
 		{name: "p", want: directory.Refuse{Connection: 30, Refusal: refusal(directory.WrongKind, `name "p" is a port, not a service`)}},
-		{name: "l", scope: "/srv", want: directory.Redirect{Connection: 30, Path: "/tmp/l"}},
+		{name: "l", scope: "/srv", want: directory.Redirect{Connection: 30, Path: "/run/l"}},
 		{name: "l", version: "^1", want: directory.Refuse{Connection: 30, Refusal: refusal(directory.Mismatch,
 			`name "l" has version "", and "^1" was asked for`)}},
 		{name: "b", want: directory.Refuse{Connection: 30, Refusal: refusal(directory.Unknown,

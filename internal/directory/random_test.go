@@ -133,7 +133,7 @@ func (r *run) step(s step) {
 			Lease: r.id(), Name: pick(s.C, names...), Kind: pick(s.B, directory.Service, directory.Service, directory.Service, directory.Port),
 			Version: pick(s.B/4, "", "1.2.0", "2.0.0"), Scope: pick(s.B/16, folders...),
 			Accept: pick(s.C/4, directory.HandedOver, directory.HandedOver, directory.HandedOver, directory.Listener, directory.Path),
-			Path:   pick(s.C/4, "", "", "", "s/a", "/tmp/a"), Since: int64(s.D),
+			Path:   pick(s.C/4, "", "", "", "s/a", "/run/a"), Since: int64(s.D),
 		}))
 	case k < 92:
 		held := live(r.m.leases, func(l *modelLease) bool { return s.C > 200 || l.Session == r.session(s.A) })

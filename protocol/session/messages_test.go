@@ -207,7 +207,7 @@ func TestNestedLengths(t *testing.T) {
 func TestHotPathAllocatesNothing(t *testing.T) {
 	payload := session.LookUp{Name: "com.example.up", Kind: session.EntryService, Version: "^1.2"}.Append(nil)
 	entry := session.Entry{Lease: 1, Name: "com.example.up", Namespace: "/", Exe: "/usr/bin/some-long-path/up", Version: "1.2.3",
-		Scope: "/home/someone/a/project", Path: "/run/user/1000/switchboard/s/com.example.up", Callers: make([]session.Caller, 2)}
+		Scope: "/opt/some/a/project", Path: "/run/user/1000/switchboard/s/com.example.up", Callers: make([]session.Caller, 2)}
 	changed := []session.Changed{{Kind: 1, Entry: entry}}
 	taken := session.Taken{Connection: 1}.Append(nil)
 	buf := make([]byte, 0, 1024)
