@@ -294,6 +294,14 @@ func (b *Broker) admit(p sys.Cred) directory.Refusal {
 	return directory.Refusal{}
 }
 
+// scarce says why a descriptor may not be kept, or nothing: the last ones are the reserve.
+func (b *Broker) scarce(fd *sys.FD) directory.Refusal {
+	if fd.Int() < b.maxFD {
+		return directory.Refusal{}
+	}
+	return directory.Refusal{Reason: directory.LimitHit, Text: "the broker has few descriptors left: try again later"}
+}
+
 // code translates a refusal for the session protocol and the text form.
 func code(r directory.Reason) session.Code {
 	switch r {

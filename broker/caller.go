@@ -45,8 +45,8 @@ func (b *Broker) newCaller(fd *sys.FD, ns directory.ID) {
 		b.refuseCaller(c, r)
 		return
 	}
-	if fd.Int() >= b.maxFD {
-		b.refuseCaller(c, directory.Refusal{Reason: directory.LimitHit, Text: "the broker has few descriptors left: try again later"})
+	if r := b.scarce(fd); r.Reason != directory.OK {
+		b.refuseCaller(c, r)
 		return
 	}
 	b.readLine(c)

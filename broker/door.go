@@ -15,30 +15,26 @@ func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
 	b := s.b
 	fd := sys.NewFD(p.FDs[0])
 	p.FDs = p.FDs[:0]
-	refuse := func(r directory.Reason, err error) {
+	refuse := func(r directory.Reason, text string) {
 		fd.Close()
-		s.change(h, directory.Fail{Refusal: directory.Refusal{Reason: r, Text: "cannot open a door: " + err.Error()}})
+		s.change(h, directory.Fail{Refusal: directory.Refusal{Reason: r, Text: "cannot open a door: " + text}})
 	}
 	if _, err := sys.CheckSocket(fd.Int(), sys.Seqpacket); err != nil {
-		refuse(directory.Malformed, err)
+		refuse(directory.Malformed, err.Error())
 		return
 	}
 	if err := sys.SetPassCred(fd.Int(), true); err != nil {
-		refuse(directory.Malformed, err)
+		refuse(directory.Malformed, err.Error())
 		return
 	}
-	if fd.Int() >= b.maxFD {
-		refuse(directory.LimitHit, errors.New("the broker has few descriptors left: try again later"))
+	if r := b.scarce(fd); r.Reason != directory.OK {
+		refuse(r.Reason, r.Text)
 		return
 	}
 	op := directory.OpenDoor{Lease: b.table.id(), Namespace: directory.ID(m.Namespace)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.replaced {
-		fd.Close()
-		return
-	}
-	b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	s.changeLocked(h, op)
 	if _, granted := b.directory.DoorNamespace(op.Lease); !granted {
 		fd.Close()
 		return

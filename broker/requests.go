@@ -3,7 +3,6 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -109,11 +108,16 @@ func (s *clientSession) taken(connection directory.ID) {
 func (s *clientSession) change(h session.Header, op directory.Op) {
 	b := s.b
 	b.mu.Lock()
-	if !s.replaced {
-		b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
-	}
+	s.changeLocked(h, op)
 	b.mu.Unlock()
 	b.finishSlices()
+}
+
+// changeLocked is change for a holder of the lock, who leaves the slices to others.
+func (s *clientSession) changeLocked(h session.Header, op directory.Op) {
+	if !s.replaced {
+		s.b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	}
 }
 
 // answer sends what the directory says to the request at hand. The lock is held.
@@ -156,42 +160,49 @@ func (s *clientSession) claim(h session.Header, m session.Claim) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.replaced {
-		return
-	}
-	for m.Accept == session.AcceptListener && b.directory.Unfinished() {
-		// An owner that ended may still have its socket at this name's path.
-		b.applyLocked(directory.Continue{Now: b.now()})
-	}
-	if m.Accept == session.AcceptListener && !b.directory.Repeats(s.id, h.Sequence) && b.directory.Claimable(s.id, m.Name).Reason == directory.OK {
-		file := m.Name
-		if s.namespace != directory.Root {
-			file = fmt.Sprintf("%s@%d", m.Name, s.namespace)
-		}
-		op.Path = path.Join(serviceFolder, file)
-		var fd *sys.FD
-		err := fmt.Errorf("name %q is too long for a socket of its own: at most %d bytes (have callers handed over instead)", m.Name, maxSocketName)
-		reason := directory.Malformed
-		if len(file) <= maxSocketName {
-			reason = directory.NameTaken
-			fd, err = b.folder.listen(op.Path, sys.Stream)
-		}
-		if err == nil && fd.Int() >= b.maxFD {
-			b.folder.unlink(op.Path)
-			fd.Close()
-			err = errors.New("the broker has few descriptors left: try again later")
-		}
-		if err != nil {
-			b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence,
-				Op: directory.Fail{Refusal: directory.Refusal{Reason: reason, Text: err.Error()}}})
+	if m.Accept == session.AcceptListener && !s.replaced && !b.directory.Repeats(s.id, h.Sequence) {
+		refusal := s.bind(&op)
+		if refusal.Reason != directory.OK {
+			s.changeLocked(h, directory.Fail{Refusal: refusal})
 			return
 		}
-		b.table.put(&descriptor{id: op.Lease, kind: serviceSocket, fd: fd, path: file})
 	}
-	b.applyLocked(directory.Change{Now: s.b.now(), Session: s.id, Request: h.ID, Sequence: h.Sequence, Op: op})
+	s.changeLocked(h, op)
 	if _, granted := b.directory.Entry(op.Lease); !granted {
 		b.drop(op.Lease)
 	}
+}
+
+// bind makes the socket of a claim that accepts for itself. A claim that the directory will refuse gets none.
+func (s *clientSession) bind(op *directory.Claim) directory.Refusal {
+	b := s.b
+	for b.directory.Unfinished() {
+		// An owner that ended may still have its socket at this name's path.
+		b.applyLocked(directory.Continue{Now: b.now()})
+	}
+	if b.directory.Claimable(s.id, op.Name).Reason != directory.OK {
+		return directory.Refusal{}
+	}
+	file := op.Name
+	if s.namespace != directory.Root {
+		file = fmt.Sprintf("%s@%d", op.Name, s.namespace)
+	}
+	if len(file) > maxSocketName {
+		return directory.Refusal{Reason: directory.Malformed,
+			Text: fmt.Sprintf("name %q is too long for a socket of its own: at most %d bytes (have callers handed over instead)", op.Name, maxSocketName)}
+	}
+	op.Path = path.Join(serviceFolder, file)
+	fd, err := b.folder.listen(op.Path, sys.Stream)
+	if err != nil {
+		return directory.Refusal{Reason: directory.NameTaken, Text: err.Error()}
+	}
+	if r := b.scarce(fd); r.Reason != directory.OK {
+		b.folder.unlink(op.Path)
+		fd.Close()
+		return r
+	}
+	b.table.put(&descriptor{id: op.Lease, kind: serviceSocket, fd: fd, path: file})
+	return directory.Refusal{}
 }
 
 const (

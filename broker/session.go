@@ -98,8 +98,8 @@ func (b *Broker) identify(fd *sys.FD) (peer sys.Cred, r directory.Refusal, pidfd
 	if r := b.admit(peer); r.Reason != directory.OK {
 		return peer, r, nil, 0
 	}
-	if fd.Int() >= b.maxFD {
-		return peer, directory.Refusal{Reason: directory.LimitHit, Text: "the broker has few descriptors left: try again later"}, nil, 0
+	if r := b.scarce(fd); r.Reason != directory.OK {
+		return peer, r, nil, 0
 	}
 	if pidfd, err = sys.PeerPIDFD(fd.Int()); err != nil {
 		return peer, directory.Refusal{Reason: directory.Denied, Text: "your process cannot be identified: " + err.Error()}, nil, 0
