@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package launch
+
+import "errors"
+
+func bootID() (string, error) { return "", errors.ErrUnsupported }
+
+func executable(int) (string, uint64, uint64, error) { return "", 0, 0, errors.ErrUnsupported }
