@@ -9,8 +9,10 @@ type Action interface{ action() }
 // Reply is the answer to a Change.
 type Reply struct {
 	Refusal
-	ID   ID     // the lease or the namespace
-	Path string // of the namespace
+	ID       ID     // the lease or the namespace
+	Path     string // of the namespace
+	Version  string // that a declaration was given
+	Backends []ID   // those that a Stop, a Restart or a Retire is about
 }
 
 // Answer answers a Change, or a HELLO, a WATCH or an UNWATCH (their Reply holds a refusal or nothing).
@@ -97,6 +99,58 @@ type CloseSession struct {
 	Refusal Refusal
 }
 
+// Launch starts a process for a service, for one caller alone if Connection is not 0. It is followed by Launched or Ended.
+type Launch struct {
+	Backend    ID
+	Key        Key
+	Definition Definition
+	Connection ID
+	Caller     Peer
+}
+
+// Proceed tells a process that was launched to run its program.
+type Proceed struct{ Backend ID }
+
+// Stop tells a backend to end, or kills it with all that it started.
+type Stop struct {
+	Backend ID
+	Kill    bool
+}
+
+// Retire takes a backend's listening socket or path from newcomers.
+type Retire struct {
+	Backend ID
+	Key     Key
+}
+
+// Count asks how many connections there are to a backend's socket: Counted is the answer.
+type Count struct{ Backend ID }
+
+// Flush closes what waits at the listening socket of a service that did not start: those who connected ask again and are told why.
+type Flush struct{ Key Key }
+
+// Adopted answers Adopt.
+type Adopted struct {
+	Backend ID
+	Key     Key
+}
+
+// Tell tells a session what became of a backend: that it started, or that it ended, and why.
+type Tell struct {
+	Session ID
+	Backend ID
+	Started bool
+	Reason  string
+}
+
+func (Launch) action()       {}
+func (Proceed) action()      {}
+func (Stop) action()         {}
+func (Retire) action()       {}
+func (Count) action()        {}
+func (Flush) action()        {}
+func (Adopted) action()      {}
+func (Tell) action()         {}
 func (Answer) action()       {}
 func (Welcome) action()      {}
 func (Publish) action()      {}

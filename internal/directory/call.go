@@ -10,26 +10,19 @@ import (
 // caller is a connection that is not yet its service's: waiting, or handed over and not acknowledged.
 type caller struct {
 	id       ID
-	lease    ID
+	lease    ID // whose it waits for, or
+	service  ID // whose next instance, and if handed
+	backend  ID // the process that was launched for it alone
 	peer     Peer
 	handed   bool
 	tried    bool // it was handed over before, and came back undelivered
+	moved    bool // its owner ended, and it waited for the next
 	deadline int64
 }
 
 type deadline struct {
 	at     int64
 	caller ID
-}
-
-// resolve finds a name from a namespace outwards. Names of sessions that have ended are passed over.
-func (d *Directory) resolve(ns ID, name string) *lease {
-	for n := d.namespaces[ns]; n != nil; n = d.namespaces[n.parent] {
-		if l := d.leases[n.names[name]]; l != nil && !d.sessions[l.session].ended {
-			return l
-		}
-	}
-	return nil
 }
 
 func (ev Call) apply(d *Directory) {
@@ -40,11 +33,22 @@ func (ev Call) apply(d *Directory) {
 		d.refuse(c, Refusal{Unknown, "the namespace of this door has ended"})
 		return
 	}
-	l := d.resolve(ev.Namespace, ev.Name)
-	if r := d.callable(l, ev); r.Reason != OK {
+	o, at, r := d.find(ns, ev.Name, ev.Version, ev.Scope, ev.Definitions)
+	switch {
+	case r.Reason != OK:
 		d.refuse(c, r)
-		return
+	case o.service != nil:
+		d.await(c, o.service, nil)
+	case o.definition != nil:
+		d.await(c, d.serviceOf(at, ev.Name, *o.definition), o.definition)
+	default:
+		d.callLease(c, o.lease)
 	}
+}
+
+// callLease sends a caller to the owner of a name.
+func (d *Directory) callLease(c *caller, l *lease) {
+	d.touch(l)
 	if l.accept != HandedOver {
 		d.do(Redirect{Connection: c.id, Path: l.path})
 		return
@@ -57,21 +61,15 @@ func (ev Call) apply(d *Directory) {
 	d.callers[c.id] = c
 	d.wait(c)
 	l.waiting = append(l.waiting, c.id)
+	d.feed(l)
+}
+
+// feed hands over as much as there is room for, and remembers a name with callers left.
+func (d *Directory) feed(l *lease) {
 	d.pump(l)
 	if len(l.waiting) > 0 && !slices.Contains(d.starved, l.id) {
 		d.starved = append(d.starved, l.id)
 	}
-}
-
-// callable says why a call cannot go to l, or nothing.
-func (d *Directory) callable(l *lease, ev Call) Refusal {
-	if l == nil {
-		return UnknownName(ev.Name)
-	}
-	if l.kind != Service {
-		return Refusal{WrongKind, fmt.Sprintf("name %q is a %s, not a service", l.name, l.kind)}
-	}
-	return matches(l, ev.Version, ev.Scope)
 }
 
 // pump hands waiting callers to their owner as far as its share goes.
@@ -120,8 +118,10 @@ func (d *Directory) feedStarved() {
 }
 
 // wait sets the time until which a caller waits in its present state.
-func (d *Directory) wait(c *caller) {
-	c.deadline = d.now + d.limits.TakeOver
+func (d *Directory) wait(c *caller) { d.waitFor(c, d.limits.TakeOver) }
+
+func (d *Directory) waitFor(c *caller, patience int64) {
+	c.deadline = d.now + patience
 	d.deadlines = append(d.deadlines, deadline{c.deadline, c.id})
 	// In order of time, also after the limit was made shorter.
 	for i := len(d.deadlines) - 1; i > 0 && d.deadlines[i-1].at > c.deadline; i-- {
@@ -135,8 +135,18 @@ func (d *Directory) refuse(c *caller, r Refusal) {
 	d.do(Refuse{Connection: c.id, Refusal: r, Untaken: c.handed})
 }
 
-// drop takes a caller out of its lease's lists.
+// drop takes a caller out of the lists that it is in.
 func (d *Directory) drop(c *caller) {
+	delete(d.callers, c.id)
+	if svc := d.services[c.service]; svc != nil {
+		if b := d.backends[c.backend]; b != nil {
+			b.caller = 0
+			svc.starting--
+		}
+		svc.waiting = slices.DeleteFunc(svc.waiting, func(id ID) bool { return id == c.id })
+		d.collect(svc)
+		return
+	}
 	l := d.leases[c.lease]
 	if c.handed {
 		l.inFlight--
@@ -144,7 +154,6 @@ func (d *Directory) drop(c *caller) {
 	} else {
 		l.waiting = slices.DeleteFunc(l.waiting, func(id ID) bool { return id == c.id })
 	}
-	delete(d.callers, c.id)
 }
 
 func (ev HangUp) apply(d *Directory) {
@@ -161,7 +170,7 @@ func (ev Taken) apply(d *Directory) {
 		return // refused meanwhile
 	}
 	l := d.leases[c.lease]
-	if l.session != ev.Session {
+	if l == nil || l.session != ev.Session {
 		return
 	}
 	d.drop(c)
@@ -174,7 +183,7 @@ func (ev Taken) apply(d *Directory) {
 
 func (ev NotDelivered) apply(d *Directory) {
 	c := d.callers[ev.Connection]
-	if c == nil || !c.handed {
+	if c == nil || !c.handed || c.lease == 0 {
 		return
 	}
 	l := d.leases[c.lease]
@@ -201,6 +210,16 @@ func (ev Writable) apply(d *Directory) {
 
 // Deadline returns when the next Tick is due, if one is.
 func (d *Directory) Deadline() (int64, bool) {
+	at, ok := d.callerDeadline()
+	for id := range d.timed {
+		if due := d.due(id); !ok || due < at {
+			at, ok = due, true
+		}
+	}
+	return at, ok
+}
+
+func (d *Directory) callerDeadline() (int64, bool) {
 	for len(d.deadlines) > 0 {
 		e := d.deadlines[0]
 		if c := d.callers[e.caller]; c != nil && c.deadline == e.at {
@@ -220,7 +239,7 @@ func (d *Directory) Overdue(now int64, f func(session ID)) {
 		if e.at > now {
 			return
 		}
-		if c := d.callers[e.caller]; c != nil && c.deadline == e.at && c.handed {
+		if c := d.callers[e.caller]; c != nil && c.deadline == e.at && c.handed && c.lease != 0 {
 			if s := d.leases[c.lease].session; s != last {
 				f(s)
 				last = s
@@ -233,21 +252,31 @@ func (ev Tick) apply(d *Directory) {
 	d.clock(ev.Now)
 	freed := false
 	for {
-		at, ok := d.Deadline()
+		at, ok := d.callerDeadline()
 		if !ok || at > ev.Now {
 			break
 		}
 		c := d.callers[d.deadlines[0].caller]
 		d.deadlines = d.deadlines[1:]
-		l := d.leases[c.lease]
+		r := d.tooLate(c)
 		d.drop(c)
 		freed = true
-		d.refuse(c, Refusal{NotTakenUp, fmt.Sprintf("the owner of %q, %s, did not take the connection within %d ms: it is stopped or busy, try again later",
-			l.name, describe(d.sessions[l.session].peer), d.limits.TakeOver/1e6)})
+		d.refuse(c, r)
 	}
 	if freed {
 		d.feedStarved()
 	}
+	d.tickBackends()
+}
+
+// tooLate says what a caller waited for in vain.
+func (d *Directory) tooLate(c *caller) Refusal {
+	if svc := d.services[c.service]; svc != nil {
+		return Refusal{NotTakenUp, fmt.Sprintf("service %q was not ready in time: try again later", svc.name)}
+	}
+	l := d.leases[c.lease]
+	return Refusal{NotTakenUp, fmt.Sprintf("the owner of %q, %s, did not take the connection within %d ms: it is stopped or busy, try again later",
+		l.name, describe(l.owner), d.limits.TakeOver/1e6)}
 }
 
 // Waits reports whether a connection waits and has not been handed over.

@@ -79,8 +79,8 @@ func TestOwnerGone(t *testing.T) {
 		on(directory.HangUp{Connection: 31}, directory.Forget{Connection: 31}),
 		on(directory.EndSession{Session: 10, Reason: "process 100 exited"},
 			directory.Unpublish{Namespace: directory.Root, Name: "a"},
+			directory.Refuse{Connection: 30, Refusal: gone, Untaken: true}, // it came first
 			directory.Refuse{Connection: 32, Refusal: gone},
-			directory.Refuse{Connection: 30, Refusal: gone, Untaken: true},
 			directory.EndLease{Lease: 20, Session: 10, Reason: "process 100 exited"}),
 	)
 }

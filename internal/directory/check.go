@@ -24,7 +24,8 @@ func (d *Directory) Check() error {
 			return fmt.Errorf("session %d has %d watches and is listed as watching: %t", id, len(s.watches), len(s.watches) == 0)
 		}
 		for _, l := range s.leases {
-			if (d.leases[l] == nil || d.leases[l].session != id) && (d.doors[l] == nil || d.doors[l].session != id) {
+			if (d.leases[l] == nil || d.leases[l].session != id) && (d.doors[l] == nil || d.doors[l].session != id) &&
+				(d.declarations[l] == nil || d.declarations[l].session != id) {
 				return fmt.Errorf("session %d holds no lease %d", id, l)
 			}
 		}
@@ -35,12 +36,18 @@ func (d *Directory) Check() error {
 	if err := d.checkLists(); err != nil {
 		return err
 	}
+	if err := d.checkServices(); err != nil {
+		return err
+	}
 	refs := make(map[ID]int)
 	for _, s := range d.sessions {
 		refs[s.namespace]++
 	}
 	for _, ns := range d.namespaces {
 		refs[ns.parent]++
+	}
+	for _, svc := range d.services {
+		refs[svc.namespace]++
 	}
 	for id, ns := range d.namespaces {
 		if ns.refs != refs[id] {
@@ -52,9 +59,11 @@ func (d *Directory) Check() error {
 		if id != Root && (len(ns.joined) == 0) != ns.ended {
 			return fmt.Errorf("namespace %d, ended %t, is held by %d sessions", id, ns.ended, len(ns.joined))
 		}
-		for name, l := range ns.names {
-			if d.leases[l] == nil || d.leases[l].name != name {
-				return fmt.Errorf("namespace %d knows %q as lease %d, which is another", id, name, l)
+		for name, first := range ns.names {
+			for l := first; l != 0; l = d.leases[l].next {
+				if d.leases[l] == nil || d.leases[l].name != name || d.leases[l].namespace != id || !d.leases[l].listed {
+					return fmt.Errorf("namespace %d knows %q as lease %d, which is another", id, name, l)
+				}
 			}
 		}
 	}
@@ -65,6 +74,9 @@ func (d *Directory) checkLeases() error {
 	inFlight, handed, waiting := make(map[ID]int), 0, 0
 	for id, c := range d.callers {
 		l := d.leases[c.lease]
+		if d.services[c.service] != nil {
+			continue
+		}
 		if l == nil {
 			return fmt.Errorf("caller %d waits for no lease %d", id, c.lease)
 		}
@@ -84,10 +96,14 @@ func (d *Directory) checkLeases() error {
 	connections := 0
 	for id, l := range d.leases {
 		s := d.sessions[l.session]
-		if s == nil || !slices.Contains(s.leases, id) {
+		if l.session == 0 {
+			if b := d.backends[id]; b == nil || b.lease != id || l.backend != id {
+				return fmt.Errorf("name %q belongs to backend %d, which does not hold it", l.name, id)
+			}
+		} else if s == nil || !slices.Contains(s.leases, id) {
 			return fmt.Errorf("name %q belongs to session %d, which does not hold it", l.name, l.session)
 		}
-		if d.namespaces[l.namespace] == nil || d.namespaces[l.namespace].names[l.name] != id {
+		if ns := d.namespaces[l.namespace]; ns == nil || l.listed && d.named(ns, l.name, l.version, l.scope) != l {
 			return fmt.Errorf("name %q is not in its namespace", l.name)
 		}
 		if l.inFlight != inFlight[id] {
@@ -154,6 +170,78 @@ func (d *Directory) checkLists() error {
 	for id, c := range d.callers {
 		if !due[deadline{c.deadline, id}] {
 			return fmt.Errorf("caller %d waits for ever", id)
+		}
+	}
+	return nil
+}
+
+func (d *Directory) checkServices() error {
+	waiting, starting := make(map[ID]ID), make(map[ID]int)
+	for id, svc := range d.services {
+		if ns := d.namespaces[svc.namespace]; ns == nil || ns.service(svc.name, svc.version, svc.scope) != svc {
+			return fmt.Errorf("service %q is not in its namespace", svc.name)
+		}
+		if svc.current != 0 && !slices.Contains(svc.backends, svc.current) {
+			return fmt.Errorf("service %q has no current backend %d", svc.name, svc.current)
+		}
+		for _, b := range svc.backends {
+			if d.backends[b] == nil || d.backends[b].service != id {
+				return fmt.Errorf("service %q has no backend %d", svc.name, b)
+			}
+		}
+		for _, c := range svc.waiting {
+			waiting[c] = id
+		}
+		if len(svc.backends) == 0 && len(svc.waiting) > 0 {
+			return fmt.Errorf("callers of service %q wait, and nothing is launched", svc.name)
+		}
+		if _, timed := d.timed[id]; timed != (len(svc.backends) == 0) {
+			return fmt.Errorf("service %q with %d backends is to be forgotten: %t", svc.name, len(svc.backends), timed)
+		}
+	}
+	for id, c := range d.callers {
+		svc := d.services[c.service]
+		switch {
+		case svc == nil:
+			continue
+		case c.lease != 0:
+			return fmt.Errorf("caller %d waits for a service and a lease", id)
+		case c.handed:
+			if b := d.backends[c.backend]; b == nil || b.caller != id {
+				return fmt.Errorf("caller %d is not that of backend %d", id, c.backend)
+			}
+			starting[svc.id]++
+		case waiting[id] != svc.id:
+			return fmt.Errorf("caller %d is in no queue of service %q", id, svc.name)
+		}
+		delete(waiting, id)
+	}
+	if len(waiting) > 0 {
+		return fmt.Errorf("callers %v wait for services and are no more", waiting)
+	}
+	for id, b := range d.backends {
+		svc := d.services[b.service]
+		if svc == nil || !slices.Contains(svc.backends, id) {
+			return fmt.Errorf("backend %d is not one of its service's", id)
+		}
+		if b.caller != 0 && d.callers[b.caller] == nil || b.state == stopping && b.lease != 0 {
+			return fmt.Errorf("backend %d has a caller %d or a name %d that is no more", id, b.caller, b.lease)
+		}
+		if l := d.leases[b.lease]; b.lease != 0 && (l == nil || l.backend != id) {
+			return fmt.Errorf("backend %d has no name %d", id, b.lease)
+		}
+		if _, timed := d.timed[id]; timed != (b.deadline != 0) {
+			return fmt.Errorf("backend %d with deadline %d is timed: %t", id, b.deadline, timed)
+		}
+	}
+	for id, svc := range d.services {
+		if svc.starting != starting[id] {
+			return fmt.Errorf("service %q counts %d callers with a process of their own, of %d", svc.name, svc.starting, starting[id])
+		}
+	}
+	for id, dc := range d.declarations {
+		if s := d.sessions[dc.session]; s == nil || !slices.Contains(s.leases, id) || !slices.Contains(d.namespaces[dc.namespace].declared[dc.name], id) {
+			return fmt.Errorf("declaration %d is held by nobody", id)
 		}
 	}
 	return nil

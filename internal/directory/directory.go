@@ -18,6 +18,13 @@ type Directory struct {
 	handed     map[ID]ID // connection → lease, of those that were taken
 	watching   []ID      // sessions with watches, in order of their first
 
+	services     map[ID]*service
+	backends     map[ID]*backend
+	declarations map[ID]*declaration
+	timed        map[ID]struct{} // backends with a deadline, and services that are to be forgotten
+	drawn        ID              // the last id of the directory's own
+	closing      string          // why nothing is launched any more, or ""
+
 	inFlight  int        // callers in state handed, in all
 	starved   []ID       // leases with waiting callers, for when a share grows
 	deadlines []deadline // in order of time; entries whose caller moved on are stale
@@ -33,7 +40,8 @@ type session struct {
 	process   Process
 	peer      Peer
 	namespace ID
-	leases    []ID // names and doors
+	backend   ID   // whose process it says to be, or 0
+	leases    []ID // names, doors and declarations
 	joined    []ID // namespaces it asked for
 	watches   []watch
 	sequence  uint64
@@ -58,6 +66,9 @@ func New(l Limits) *Directory {
 		doors:      make(map[ID]*door),
 		callers:    make(map[ID]*caller),
 		handed:     make(map[ID]ID),
+
+		services: make(map[ID]*service), backends: make(map[ID]*backend), declarations: make(map[ID]*declaration),
+		timed: make(map[ID]struct{}),
 	}
 	d.namespaces[Root] = newNamespace(Root, 0, "")
 	return d
@@ -101,12 +112,15 @@ func (ev OpenSession) apply(d *Directory) {
 		}
 		welcome.Resumed, welcome.Sequence, welcome.Namespace = old.id, old.sequence, d.path(d.namespaces[old.namespace])
 		old.blocked = false
+		if ev.Backend != 0 {
+			old.backend = ev.Backend
+		}
 		d.dropWatches(old) // they belong to the connection
 		d.do(welcome)
 		d.feedStarved()
 		return
 	}
-	d.sessions[ev.Session] = &session{id: ev.Session, client: ev.Client, process: ev.Process, peer: ev.Peer, namespace: ev.Namespace}
+	d.sessions[ev.Session] = &session{id: ev.Session, client: ev.Client, process: ev.Process, peer: ev.Peer, namespace: ev.Namespace, backend: ev.Backend}
 	d.clients[ev.Client] = ev.Session
 	ns.sessions[ev.Session] = struct{}{}
 	ns.refs++
@@ -209,6 +223,13 @@ func (d *Directory) endLease(id ID, reason string, tell bool) {
 	if l := d.leases[id]; l != nil {
 		owner = l.session
 		d.endName(l, reason)
+		if owner == 0 {
+			d.do(EndLease{Lease: id, Reason: reason})
+			return
+		}
+	} else if dc := d.declarations[id]; dc != nil {
+		owner = dc.session
+		d.endDeclaration(dc)
 	} else if dr := d.doors[id]; dr != nil {
 		owner = dr.session
 		delete(d.doors, id)
@@ -231,15 +252,17 @@ func (d *Directory) endLease(id ID, reason string, tell bool) {
 // Callers returns how many connections have no answer yet.
 func (d *Directory) Callers() int { return len(d.callers) }
 
-// Leases returns how many names and doors are held.
-func (d *Directory) Leases() int { return len(d.leases) + len(d.doors) }
+// Leases returns how many names, doors and declarations are held, and processes launched.
+func (d *Directory) Leases() int {
+	return len(d.leases) + len(d.doors) + len(d.declarations) + len(d.backends)
+}
 
 // Counts is the size of everything, for status.
-type Counts struct{ Sessions, Names, Doors, Namespaces, Watches, Waiting int }
+type Counts struct{ Sessions, Names, Doors, Namespaces, Watches, Waiting, Backends int }
 
 // Counts counts what there is.
 func (d *Directory) Counts() Counts {
-	c := Counts{Sessions: len(d.sessions), Names: len(d.leases), Doors: len(d.doors), Namespaces: len(d.namespaces), Waiting: len(d.callers)}
+	c := Counts{Sessions: len(d.sessions), Names: len(d.leases), Doors: len(d.doors), Namespaces: len(d.namespaces), Waiting: len(d.callers), Backends: len(d.backends)}
 	for _, id := range d.watching {
 		c.Watches += len(d.sessions[id].watches)
 	}

@@ -110,10 +110,10 @@ func TestNameHasOneOwner(t *testing.T) {
 			directory.Unpublish{Namespace: directory.Root, Name: "com.example.up"},
 			directory.EndLease{Lease: 21, Session: 11, Reason: "process 100 exited"}),
 	)
-	if r := d.Claimable(10, "com.example.up"); r.Reason != directory.OK {
+	if r := d.Claimable(10, directory.Claim{Name: "com.example.up"}); r.Reason != directory.OK {
 		t.Errorf("the name of an ended session cannot be claimed: %+v", r)
 	}
-	if r := d.Claimable(11, "a"); r != refusal(directory.Unknown, "the session has ended") {
+	if r := d.Claimable(11, directory.Claim{Name: "a"}); r != refusal(directory.Unknown, "the session has ended") {
 		t.Errorf("an ended session could claim: %+v", r)
 	}
 }

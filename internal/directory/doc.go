@@ -30,6 +30,7 @@ type Limits struct {
 	InFlightPerName   int   // of them with one service; 64
 	TakeOver          int64 // nanoseconds a caller waits for its connection to be taken; 2 s
 	Slice             int   // leases ended in one event; 256
+	StartingPerName   int   // processes of one service with a process for each caller that start at a time; 8
 }
 
 // DefaultInFlight is the default of Limits.InFlight.
@@ -47,6 +48,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.InFlight, DefaultInFlight)
 	set(&l.InFlightPerName, 64)
 	set(&l.Slice, 256)
+	set(&l.StartingPerName, 8)
 	if l.TakeOver == 0 {
 		l.TakeOver = 2e9
 	}
@@ -68,6 +70,8 @@ const (
 	NotTakenUp        // the owner did not take the connection in time
 	LimitHit          // a limit of the broker is reached
 	Denied            // who asks may not
+	NotStarted        // its service cannot be had: it did not start, or its definition is faulty
+	BackingOff        // its service did not start, and is not tried again yet
 )
 
 // Refusal is a negative answer: a reason for programs, a text for people. The zero value is no refusal.
@@ -105,8 +109,13 @@ func (k Kind) String() string {
 // State is how far a name's owner is.
 type State uint8
 
-// Active: a process has the name.
-const Active State = 1
+// The states.
+const (
+	Active   State = 1 // a process has the name
+	Starting State = 2 // it is being launched
+	Retiring State = 3 // it takes no new callers, and ends when its last one has gone
+	Stopping State = 4 // it was told to end
+)
 
 // Accept is how callers reach a service.
 type Accept uint8
@@ -116,6 +125,7 @@ const (
 	HandedOver Accept = iota // the broker passes the caller's connection on
 	Listener                 // the service accepts on a socket that the broker bound
 	Path                     // the service accepts at a path of its own
+	Connection               // a process is launched for each caller, and has its connection
 )
 
 // Peer is a process as the kernel vouched for it when it connected.
@@ -151,5 +161,6 @@ type Entry struct {
 	Accept    Accept
 	Path      string // where the service accepts for itself; "" for HandedOver
 	Since     int64  // Unix milliseconds
+	Backend   ID     // 0, or the process that was launched for it
 	Callers   []Caller
 }

@@ -14,6 +14,7 @@ type OpenSession struct {
 	Process   Process
 	Peer      Peer
 	Namespace ID
+	Backend   ID // 0, or the backend that the process was launched as
 	Request   uint32
 	Now       int64
 }
@@ -100,6 +101,8 @@ type Call struct {
 	Scope      string // a folder, or ""
 	Caller     Peer
 	Now        int64
+
+	Definitions []Definition // those that files have of the name
 }
 
 // HangUp is a waiting caller that went away.

@@ -18,11 +18,16 @@ type Image struct {
 	Namespaces []NamespaceImage
 	Names      []NameImage
 	Doors      []DoorImage
+	Services   []ServiceImage
+	Backends   []BackendImage
+	Declared   []DeclarationImage
 	Callers    []CallerImage
 	Watching   []ID
 	Starved    []ID
 	Ending     []ID
 	Deadlines  []DeadlineImage
+	Drawn      ID
+	Closing    string
 	Now        int64
 }
 
@@ -33,6 +38,7 @@ type SessionImage struct {
 	Process   Process
 	Peer      Peer
 	Namespace ID
+	Backend   ID
 	Leases    []ID
 	Joined    []ID
 	Watches   []WatchImage
@@ -61,19 +67,55 @@ type NamespaceImage struct {
 // NameImage is one name with those who wait for it and those who have it.
 type NameImage struct {
 	Entry   Entry
+	Listed  bool
 	Waiting []ID
 }
 
 // DoorImage is one door.
 type DoorImage struct{ ID, Session, Namespace ID }
 
+// ServiceImage is one service with what is launched for it.
+type ServiceImage struct {
+	ID         ID
+	Key        Key
+	Definition Definition
+	Current    ID
+	Backends   []ID
+	Waiting    []ID
+	Failures   int
+	NotBefore  int64
+	Reason     string
+}
+
+// BackendImage is one process that was launched, or is being launched.
+type BackendImage struct {
+	ID, Service                 ID
+	Definition                  Definition
+	State                       uint8
+	Retired, Launched, Notified bool
+	Owner                       Peer
+	Path                        string
+	Since                       int64
+	Lease, Caller               ID
+	Begun, Busy, Deadline       int64
+	Told                        []ID
+}
+
+// DeclarationImage is one command on the spot.
+type DeclarationImage struct {
+	ID, Session, Namespace ID
+	Name                   string
+	Definition             Definition
+}
+
 // CallerImage is one caller that has no answer yet.
 type CallerImage struct {
-	ID, Lease ID
-	Peer      Peer
-	Handed    bool
-	Tried     bool
-	Deadline  int64
+	ID, Lease, Service, Backend ID
+	Peer                        Peer
+	Handed                      bool
+	Tried                       bool
+	Moved                       bool
+	Deadline                    int64
 }
 
 // DeadlineImage is one entry of the time queue.
@@ -84,10 +126,10 @@ type DeadlineImage struct {
 
 // Export returns the whole state. It shares nothing with the directory.
 func (d *Directory) Export() Image {
-	img := Image{Watching: slices.Clone(d.watching), Starved: slices.Clone(d.starved), Ending: slices.Clone(d.ending), Now: d.now}
+	img := Image{Watching: slices.Clone(d.watching), Starved: slices.Clone(d.starved), Ending: slices.Clone(d.ending), Drawn: d.drawn, Closing: d.closing, Now: d.now}
 	for _, s := range byID(d.sessions) {
 		si := SessionImage{
-			ID: s.id, Client: s.client, Process: s.process, Peer: s.peer, Namespace: s.namespace,
+			ID: s.id, Client: s.client, Process: s.process, Peer: s.peer, Namespace: s.namespace, Backend: s.backend,
 			Leases: slices.Clone(s.leases), Joined: slices.Clone(s.joined), Sequence: s.sequence, Reply: s.reply,
 			Blocked: s.blocked, Ended: s.ended, Reason: s.reason,
 		}
@@ -104,13 +146,27 @@ func (d *Directory) Export() Image {
 	for _, l := range byID(d.leases) {
 		e := d.entry(l)
 		e.Callers = slices.Clone(l.callers)
-		img.Names = append(img.Names, NameImage{e, slices.Clone(l.waiting)})
+		img.Names = append(img.Names, NameImage{e, l.listed, slices.Clone(l.waiting)})
 	}
 	for _, dr := range byID(d.doors) {
 		img.Doors = append(img.Doors, DoorImage{dr.id, dr.session, dr.namespace})
 	}
 	for _, c := range byID(d.callers) {
-		img.Callers = append(img.Callers, CallerImage{c.id, c.lease, c.peer, c.handed, c.tried, c.deadline})
+		img.Callers = append(img.Callers, CallerImage{c.id, c.lease, c.service, c.backend, c.peer, c.handed, c.tried, c.moved, c.deadline})
+	}
+	for _, svc := range byID(d.services) {
+		img.Services = append(img.Services, ServiceImage{
+			svc.id, svc.key(), svc.definition, svc.current, slices.Clone(svc.backends), slices.Clone(svc.waiting), svc.failures, svc.notBefore, svc.reason,
+		})
+	}
+	for _, b := range byID(d.backends) {
+		img.Backends = append(img.Backends, BackendImage{
+			b.id, b.service, b.definition, uint8(b.state), b.retired, b.launched, b.notified, b.owner, b.path, b.since, b.lease, b.caller,
+			b.begun, b.busy, b.deadline, slices.Clone(b.told),
+		})
+	}
+	for _, dc := range byID(d.declarations) {
+		img.Declared = append(img.Declared, DeclarationImage{dc.id, dc.session, dc.namespace, dc.name, dc.definition})
 	}
 	for _, e := range d.deadlines {
 		img.Deadlines = append(img.Deadlines, DeadlineImage{e.at, e.caller})
@@ -129,7 +185,7 @@ func byID[T any](m map[ID]T) []T {
 // Import makes a directory from an image. An image that contradicts itself is an error.
 func Import(img Image, l Limits) (*Directory, error) {
 	d := New(l)
-	d.now = img.Now
+	d.now, d.drawn, d.closing = img.Now, img.Drawn, img.Closing
 	// Parents come before their children: ids only grow.
 	slices.SortFunc(img.Namespaces, func(a, b NamespaceImage) int { return cmp.Compare(a.ID, b.ID) })
 	for _, n := range img.Namespaces {
@@ -156,12 +212,15 @@ func Import(img Image, l Limits) (*Directory, error) {
 		if ns == nil {
 			return nil, fmt.Errorf("name %q has no namespace %d", e.Name, e.Namespace)
 		}
-		d.leases[e.Lease] = &lease{
-			id: e.Lease, session: e.Session, namespace: e.Namespace, name: e.Name, kind: e.Kind, version: e.Version,
-			scope: e.Scope, accept: e.Accept, path: e.Path, since: e.Since, callers: slices.Clone(e.Callers),
-			waiting: slices.Clone(n.Waiting),
+		l := &lease{
+			id: e.Lease, session: e.Session, backend: e.Backend, owner: e.Owner, namespace: e.Namespace, name: e.Name, kind: e.Kind,
+			version: e.Version, scope: e.Scope, accept: e.Accept, path: e.Path, since: e.Since, state: e.State,
+			callers: slices.Clone(e.Callers), waiting: slices.Clone(n.Waiting), listed: n.Listed,
 		}
-		ns.names[e.Name] = e.Lease
+		d.leases[l.id] = l
+		if l.listed {
+			l.next, ns.names[l.name] = ns.names[l.name], l.id
+		}
 		for _, c := range e.Callers {
 			d.handed[c.Connection] = e.Lease
 		}
@@ -169,13 +228,18 @@ func Import(img Image, l Limits) (*Directory, error) {
 	for _, dr := range img.Doors {
 		d.doors[dr.ID] = &door{dr.ID, dr.Session, dr.Namespace}
 	}
+	if err := d.importServices(img); err != nil {
+		return nil, err
+	}
 	for _, ci := range img.Callers {
-		l := d.leases[ci.Lease]
-		if l == nil {
-			return nil, fmt.Errorf("caller %d waits for no lease %d", ci.ID, ci.Lease)
+		l, svc := d.leases[ci.Lease], d.services[ci.Service]
+		if l == nil && svc == nil {
+			return nil, fmt.Errorf("caller %d waits for no lease %d and no service %d", ci.ID, ci.Lease, ci.Service)
 		}
-		d.callers[ci.ID] = &caller{ci.ID, ci.Lease, ci.Peer, ci.Handed, ci.Tried, ci.Deadline}
-		if ci.Handed {
+		d.callers[ci.ID] = &caller{ci.ID, ci.Lease, ci.Service, ci.Backend, ci.Peer, ci.Handed, ci.Tried, ci.Moved, ci.Deadline}
+		if ci.Backend != 0 && svc != nil {
+			svc.starting++
+		} else if ci.Handed && l != nil {
 			l.inFlight++
 			d.inFlight++
 		}
@@ -189,7 +253,7 @@ func Import(img Image, l Limits) (*Directory, error) {
 
 func (d *Directory) importSession(si SessionImage) error {
 	s := &session{
-		id: si.ID, client: si.Client, process: si.Process, peer: si.Peer, namespace: si.Namespace,
+		id: si.ID, client: si.Client, process: si.Process, peer: si.Peer, namespace: si.Namespace, backend: si.Backend,
 		leases: slices.Clone(si.Leases), joined: slices.Clone(si.Joined), sequence: si.Sequence, reply: si.Reply,
 		blocked: si.Blocked, ended: si.Ended, reason: si.Reason,
 	}
@@ -209,6 +273,52 @@ func (d *Directory) importSession(si SessionImage) error {
 	if !s.ended {
 		ns.sessions[s.id] = struct{}{}
 		d.clients[s.client] = s.id
+	}
+	return nil
+}
+
+func (d *Directory) importServices(img Image) error {
+	for _, si := range img.Services {
+		ns := d.namespaces[si.Key.Namespace]
+		if ns == nil {
+			return fmt.Errorf("service %q has no namespace %d", si.Key.Name, si.Key.Namespace)
+		}
+		svc := &service{
+			id: si.ID, namespace: ns.id, name: si.Key.Name, version: si.Key.Version, scope: si.Key.Scope, definition: si.Definition, current: si.Current,
+			backends: slices.Clone(si.Backends), waiting: slices.Clone(si.Waiting), failures: si.Failures, notBefore: si.NotBefore, reason: si.Reason,
+		}
+		d.services[svc.id] = svc
+		if ns.services == nil {
+			ns.services = make(map[string][]*service)
+		}
+		ns.services[svc.name] = append(ns.services[svc.name], svc)
+		ns.refs++
+		if len(svc.backends) == 0 && len(svc.waiting) == 0 {
+			d.timed[svc.id] = struct{}{}
+		}
+	}
+	for _, bi := range img.Backends {
+		if d.services[bi.Service] == nil {
+			return fmt.Errorf("backend %d has no service %d", bi.ID, bi.Service)
+		}
+		d.backends[bi.ID] = &backend{
+			bi.ID, bi.Service, bi.Definition, backendState(bi.State), bi.Retired, bi.Launched, bi.Notified, bi.Owner, bi.Path, bi.Since,
+			bi.Lease, bi.Caller, bi.Begun, bi.Busy, bi.Deadline, slices.Clone(bi.Told),
+		}
+		if bi.Deadline != 0 {
+			d.timed[bi.ID] = struct{}{}
+		}
+	}
+	for _, di := range img.Declared {
+		ns := d.namespaces[di.Namespace]
+		if ns == nil {
+			return fmt.Errorf("declaration %d has no namespace %d", di.ID, di.Namespace)
+		}
+		d.declarations[di.ID] = &declaration{di.ID, di.Session, di.Namespace, di.Name, di.Definition}
+		if ns.declared == nil {
+			ns.declared = make(map[string][]ID)
+		}
+		ns.declared[di.Name] = append(ns.declared[di.Name], di.ID)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func (r *run) compare() {
 	if err := d.Check(); err != nil {
 		r.fail("check: %v", err)
 	}
-	names := 0
+	names, keys := 0, make(map[nameKey]bool)
 	for id, l := range m.leases {
 		e, ok := d.Entry(id)
 		if l.door != 0 {
@@ -25,8 +25,10 @@ func (r *run) compare() {
 			}
 			continue
 		}
-		if names++; !ok || !same(e, l.Entry) || r.index[key(l.Namespace, l.Name)] != id {
-			r.fail("entry %+v, published %d, want %+v", e, r.index[key(l.Namespace, l.Name)], l.Entry)
+		key := key(l.Namespace, l.Name)
+		keys[key] = true
+		if names++; !ok || !same(e, l.Entry) || r.index[key] != best(m.all(l.Namespace, l.Name)) {
+			r.fail("entry %+v, published %d, want %+v", e, r.index[key], l.Entry)
 		}
 		if m.hungry(l) {
 			r.fail("callers %v of %q wait, and could be handed over", l.waiting, l.Name)
@@ -35,14 +37,14 @@ func (r *run) compare() {
 			r.fail("callers %v of %q wait", l.waiting, l.Name)
 		}
 	}
-	if names != len(r.index) || len(m.leases) != d.Leases() || d.Unfinished() != m.unfinished {
-		r.fail("%d leases, unfinished %t, index %v; want %d, %t, %d names", d.Leases(), d.Unfinished(), r.index, len(m.leases), m.unfinished, names)
+	if len(keys) != len(r.index) || len(m.leases) != d.Leases() || d.Unfinished() != m.unfinished {
+		r.fail("%d leases, unfinished %t, index %v; want %d, %t, %v", d.Leases(), d.Unfinished(), r.index, len(m.leases), m.unfinished, keys)
 	}
-	r.compareSessions()
+	r.compareSessions(names)
 	r.compareCallers()
 }
 
-func (r *run) compareSessions() {
+func (r *run) compareSessions(names int) {
 	r.t.Helper()
 	m, d := r.m, r.d
 	for id, s := range m.sessions {
@@ -79,7 +81,7 @@ func (r *run) compareSessions() {
 			Sessions:   len(live(m.sessions, func(s *modelSession) bool { return !s.ended })),
 			Namespaces: len(live(m.namespaces, func(ns *modelNamespace) bool { return !ns.ended })),
 			Doors:      len(live(m.leases, func(l *modelLease) bool { return l.door != 0 })),
-			Names:      len(r.index),
+			Names:      names,
 			Waiting:    len(live(m.callers, func(c *modelCaller) bool { return c.state != over })),
 		}
 		for _, s := range m.sessions {

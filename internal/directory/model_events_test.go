@@ -154,7 +154,7 @@ func (m *model) do(s *modelSession, op directory.Op, w *wanted) directory.Reply 
 		if m.held(s.id) >= m.limits.NamesPerSession {
 			return refuse(directory.LimitHit)
 		}
-		if l := m.named(s.namespace, op.Name); l != nil {
+		if l := m.named(s.namespace, op.Name, op.Version, op.Scope); l != nil {
 			if !m.sessions[l.Session].ended {
 				return refuse(directory.NameTaken)
 			}
@@ -164,7 +164,9 @@ func (m *model) do(s *modelSession, op directory.Op, w *wanted) directory.Reply 
 			Lease: op.Lease, Session: s.id, Name: op.Name, Namespace: s.namespace, Kind: op.Kind, State: directory.Active, Owner: s.peer,
 			Version: op.Version, Scope: op.Scope, Accept: op.Accept, Path: op.Path, Since: op.Since,
 		}}
-		w.publish = op.Lease
+		if m.published(s.namespace, op.Name, w) == op.Lease {
+			w.publish = op.Lease
+		}
 		return directory.Reply{ID: op.Lease, Path: op.Path}
 	case directory.Release:
 		if l := m.leases[op.Lease]; l == nil || l.Session != s.id {
@@ -230,22 +232,10 @@ func (m *model) call(ev directory.Call, w *wanted) {
 		w.refused[ev.Connection] = directory.Unknown
 		return
 	}
-	var l *modelLease
-	for _, ns := range m.chain(ev.Namespace) {
-		if l = m.named(ns, ev.Name); l != nil && !m.sessions[l.Session].ended {
-			break
-		}
-		l = nil
-	}
+	l, reason := m.resolve(ev.Namespace, ev.Name, ev.Version, ev.Scope)
 	switch {
-	case l == nil:
-		w.refused[ev.Connection] = directory.Unknown
-	case l.Kind != directory.Service:
-		w.refused[ev.Connection] = directory.WrongKind
-	case ev.Scope != "" && l.Scope != "" && ev.Scope != l.Scope:
-		w.refused[ev.Connection] = directory.Mismatch
-	case versions[[2]string{ev.Version, l.Version}] != directory.OK:
-		w.refused[ev.Connection] = versions[[2]string{ev.Version, l.Version}]
+	case reason != directory.OK:
+		w.refused[ev.Connection] = reason
 	case l.Accept != directory.HandedOver:
 		w.redirect[ev.Connection] = l.Path
 	case len(l.waiting) >= m.limits.Waiting:

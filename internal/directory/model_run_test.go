@@ -99,12 +99,7 @@ func (r *run) observe(actions []directory.Action, w *wanted) {
 			delete(r.full, a.Resumed)
 			w.welcome = nil
 		case directory.Publish:
-			l := r.m.leases[a.Entry.Lease]
-			if key := key(a.Entry.Namespace, a.Entry.Name); l == nil || w.publish != a.Entry.Lease || r.index[key] != 0 || !same(a.Entry, l.Entry) {
-				r.fail("published %+v, and there is %d", a.Entry, r.index[key])
-			} else {
-				r.index[key], w.publish = a.Entry.Lease, 0
-			}
+			r.published(a, w)
 		case directory.Unpublish:
 			key := key(a.Namespace, a.Name)
 			if _, ok := r.ending(r.index[key], w); !ok {
@@ -138,6 +133,20 @@ func (r *run) observe(actions []directory.Action, w *wanted) {
 	}
 }
 
+// published follows a name that is announced: the lease just claimed, or the next best after one that ends.
+func (r *run) published(a directory.Publish, w *wanted) {
+	r.t.Helper()
+	key, id := key(a.Entry.Namespace, a.Entry.Name), a.Entry.Lease
+	l := r.m.leases[id]
+	if _, ok := r.ending(r.index[key], w); l == nil || r.index[key] == id || w.publish != id && !ok || !same(a.Entry, l.Entry) {
+		r.fail("published %+v, and there is %d", a.Entry, r.index[key])
+	}
+	r.index[key] = id
+	if w.publish == id {
+		w.publish = 0
+	}
+}
+
 func (r *run) answer(a directory.Answer, w *wanted) {
 	r.t.Helper()
 	if w.answer == nil || (a.Reply.Reason == directory.OK) != (a.Reply.Text == "") || w.publish != 0 {
@@ -147,7 +156,7 @@ func (r *run) answer(a directory.Answer, w *wanted) {
 	if w.answer.Reply.Text == "" { // the first time it is said
 		w.answer.Reply.Text = a.Reply.Text
 	}
-	if *w.answer != a {
+	if !reflect.DeepEqual(*w.answer, a) {
 		r.fail("got %+v, want %+v", a, *w.answer)
 	}
 	if w.fresh != nil {

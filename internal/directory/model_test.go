@@ -3,6 +3,7 @@
 package directory_test
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -135,15 +136,96 @@ func cmpOr(a, b string) string {
 	return b
 }
 
-// named is who has a name in a namespace, be its session ended or not.
-func (m *model) named(ns directory.ID, name string) *modelLease {
-	var found *modelLease
+// all are those who have a name in a namespace, in any version and for any scope, be their sessions ended or not. The last
+// to come is first.
+func (m *model) all(ns directory.ID, name string) (all []*modelLease) {
 	for _, l := range m.leases {
-		if l.door == 0 && l.Namespace == ns && l.Name == name && (found == nil || l.Lease > found.Lease) {
-			found = l
+		if l.door == 0 && l.Namespace == ns && l.Name == name {
+			all = append(all, l)
 		}
 	}
-	return found
+	slices.SortFunc(all, func(a, b *modelLease) int { return cmp.Compare(b.Lease, a.Lease) })
+	return all
+}
+
+// named is who has a name in exactly this version and for this scope.
+func (m *model) named(ns directory.ID, name, version, scope string) *modelLease {
+	for _, l := range m.all(ns, name) {
+		if l.Version == version && l.Scope == scope {
+			return l
+		}
+	}
+	return nil
+}
+
+// best is which of leases a name stands for where no version and no scope is asked for: of those without a scope, or else of
+// all, the newest version, and the oldest lease if there are several of it.
+func best(leases []*modelLease) directory.ID {
+	if len(leases) == 0 {
+		return 0
+	}
+	return slices.MaxFunc(leases, func(a, b *modelLease) int {
+		return cmp.Or(
+			cmpBool(a.Scope == "", b.Scope == ""),
+			cmp.Compare(slices.Index(ages, a.Version), slices.Index(ages, b.Version)),
+			cmp.Compare(b.Lease, a.Lease))
+	}).Lease
+}
+
+func cmpBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// ages are the versions that are used, the newest last.
+var ages = []string{"", "1.2.0", "2.0.0"}
+
+// published is what must be found under a name: those that end now are out of it.
+func (m *model) published(ns directory.ID, name string, w *wanted) directory.ID {
+	return best(slices.DeleteFunc(m.all(ns, name), func(l *modelLease) bool { _, ends := w.ends[l.Lease]; return ends }))
+}
+
+// resolve is whose a name is for somebody in from who wants a version and a scope, or why it is nobody's. A namespace that knows the
+// name in any version is asked, and no other.
+func (m *model) resolve(from directory.ID, name, constraint, scope string) (*modelLease, directory.Reason) {
+	for _, ns := range m.chain(from) {
+		var exact, suitable []*modelLease
+		why := directory.OK
+		all := slices.DeleteFunc(m.all(ns, name), func(l *modelLease) bool { return m.sessions[l.Session].ended })
+		for _, l := range all {
+			r := directory.OK
+			switch {
+			case l.Kind != directory.Service:
+				r = directory.WrongKind
+			case scope != "" && l.Scope != "" && scope != l.Scope:
+				r = directory.Mismatch
+			default:
+				r = versions[[2]string{constraint, l.Version}]
+			}
+			switch {
+			case r == directory.OK && l.Scope == scope:
+				exact = append(exact, l)
+			case r == directory.OK:
+				suitable = append(suitable, l)
+			case why == directory.OK:
+				why = r
+			}
+		}
+		switch {
+		case len(exact) > 0:
+			return m.leases[best(exact)], directory.OK
+		case len(suitable) > 0:
+			return m.leases[best(suitable)], directory.OK
+		case len(all) > 0:
+			return nil, why
+		}
+	}
+	return nil, directory.Unknown
 }
 
 // held is how many leases a session has.

@@ -17,11 +17,13 @@ type namespace struct {
 	id, parent ID
 	name       string
 	depth      int
-	refs       int  // sessions in it, ended ones too, and namespaces below it
+	refs       int  // sessions in it, ended ones too, services, and namespaces below it
 	ended      bool // kept until the last of its leases is gone
 	joined     []ID // sessions that asked for it
 	children   map[string]ID
-	names      map[string]ID   // leases
+	names      map[string]ID // the first lease of each; lease.next is another of the same name
+	services   map[string][]*service
+	declared   map[string][]ID // declarations
 	sessions   map[ID]struct{} // those that are in it
 }
 
@@ -119,6 +121,11 @@ func (d *Directory) endNamespace(ns *namespace) {
 		}
 	}
 	delete(d.namespaces[ns.parent].children, ns.name)
+	for _, svc := range byID(d.services) {
+		if svc.namespace == ns.id {
+			d.endService(svc, "its namespace ended")
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(ns.sessions)) {
 		s := d.sessions[id]
 		d.do(CloseSession{Session: id, Refusal: Refusal{Unknown, fmt.Sprintf("namespace %s ended", d.path(ns))}})

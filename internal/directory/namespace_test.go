@@ -204,7 +204,7 @@ func TestImportRefuses(t *testing.T) {
 		{func(i *directory.Image) { i.Names[0].Entry.Namespace = 7 }, `name "a" has no namespace 7`},
 		{func(i *directory.Image) { i.Names[0].Waiting = nil }, "caller 31 is in no queue"},
 		{func(i *directory.Image) { i.Names[0].Waiting = []directory.ID{31, 32} }, "the counts of waiting callers or connections differ: -1, 0 of 0"},
-		{func(i *directory.Image) { i.Names = nil }, "caller 30 waits for no lease 20"},
+		{func(i *directory.Image) { i.Names = nil }, "caller 30 waits for no lease 20 and no service 0"},
 		{func(i *directory.Image) { i.Starved = nil }, `name "a" has waiting callers and is not listed`},
 		{func(i *directory.Image) { i.Starved = []directory.ID{20, 7} }, "lease 7 is listed as waiting and is no more"},
 		{func(i *directory.Image) { i.Doors[0].Namespace = 7 }, "door 50 of session 10 into namespace 7 is held by nobody or leads nowhere"},

@@ -8,14 +8,6 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// matches says why a name is not of the version and scope asked for, or nothing. "" asks for none.
-func matches(l *lease, constraint, scope string) Refusal {
-	if scope != "" && l.scope != "" && scope != l.scope {
-		return Refusal{Mismatch, fmt.Sprintf("name %q is for %s, not for %s", l.name, l.scope, scope)}
-	}
-	return MatchVersion(l.name, l.version, constraint)
-}
-
 // MatchVersion says why a name's version does not meet a constraint, or nothing. "" asks for none.
 func MatchVersion(name, version, constraint string) Refusal {
 	if constraint == "" || constraint == version {
@@ -31,3 +23,24 @@ func MatchVersion(name, version, constraint string) Refusal {
 	}
 	return Refusal{}
 }
+
+// compareVersions orders versions: none is below all.
+func compareVersions(a, b string) int {
+	if a == b {
+		return 0
+	}
+	va, errA := semver.NewVersion(a)
+	vb, errB := semver.NewVersion(b)
+	switch {
+	case errA != nil && errB != nil:
+		return 0
+	case errA != nil:
+		return -1
+	case errB != nil:
+		return 1
+	}
+	return va.Compare(vb)
+}
+
+// NewerVersion reports whether version a is newer than b.
+func NewerVersion(a, b string) bool { return compareVersions(a, b) > 0 }

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Definition is what can be launched for a name: from a file, or declared by a session. It is plain data. Times are in nanoseconds.
+type Definition struct {
+	Version  string // "": none
+	Scope    string // the folder that the instance is for; "": it is for all
+	Source   string // the file; "": a command on the spot
+	Hash     string // what a command on the spot is
+	Summary  string // what runs, for people
+	Accept   Accept // HandedOver: the process claims the name itself
+	Notify   bool   // it says itself when it is ready
+	Start    int64  // how long it may take to be ready
+	Stop     int64  // how long it may take to end
+	Idle     int64  // ends after this long without a connection; 0: never
+	RetryMin int64  // after the first failed start
+	RetryMax int64
+	Broken   string // why it cannot be launched, or ""
+	Run      Command
+}
+
+// Command is what to run. The directory keeps it and does not look at it.
+type Command struct {
+	Argv, Env, PassEnv []string
+	Dir, User          string
+}
+
+// declaration is a command on the spot: while its session lives, the name can be launched.
+type declaration struct {
+	id, session, namespace ID
+	name                   string
+	definition             Definition
+}
+
+// Declare makes a name one that is launched by its first caller, for as long as the lease is held. Definitions are those that files
+// have of the name.
+type Declare struct {
+	Lease       ID
+	Name        string
+	Constraint  string // the version that was asked for: Definition.Version satisfies it
+	Definition  Definition
+	Definitions []Definition
+}
+
+func (ev Declare) do(d *Directory, s *session) Reply {
+	ns, def := d.namespaces[s.namespace], ev.Definition
+	if ns.ended {
+		return refused(Unknown, "the namespace of this session has ended")
+	}
+	if len(s.leases) >= d.limits.NamesPerSession {
+		return refused(LimitHit, fmt.Sprintf("a session may have %d leases", d.limits.NamesPerSession))
+	}
+	if r := d.declarable(ns, ev); r.Reason != OK {
+		return Reply{Refusal: r}
+	}
+	d.declarations[ev.Lease] = &declaration{ev.Lease, s.id, ns.id, ev.Name, def}
+	if ns.declared == nil {
+		ns.declared = make(map[string][]ID)
+	}
+	ns.declared[ev.Name] = append(ns.declared[ev.Name], ev.Lease)
+	s.leases = append(s.leases, ev.Lease)
+	return Reply{ID: ev.Lease, Version: def.Version}
+}
+
+// declarable says who else runs under the name, if somebody does: a caller that brings a command must not be
+// connected to another.
+func (d *Directory) declarable(ns *namespace, ev Declare) Refusal {
+	fits := func(version, scope string) bool {
+		return scope == ev.Definition.Scope && MatchVersion(ev.Name, version, ev.Constraint).Reason == OK
+	}
+	if ns.id == Root {
+		for _, def := range ev.Definitions {
+			if fits(def.Version, def.Scope) {
+				return Refusal{Malformed, fmt.Sprintf("name %q is defined by %s, which runs %s: call it without a command", ev.Name, def.Source, def.Summary)}
+			}
+		}
+	}
+	for _, svc := range ns.services[ev.Name] {
+		if b := d.backends[svc.current]; b != nil && b.definition.Hash != ev.Definition.Hash && fits(svc.version, svc.scope) {
+			return Refusal{NameTaken, fmt.Sprintf("name %q is another command: %s runs %s", ev.Name, describe(b.owner), b.definition.Summary)}
+		}
+	}
+	for _, id := range ns.declared[ev.Name] {
+		other := d.declarations[id]
+		if s := d.sessions[other.session]; !s.ended && other.definition.Hash != ev.Definition.Hash && fits(other.definition.Version, other.definition.Scope) {
+			return Refusal{NameTaken, fmt.Sprintf("name %q is another command: %s gives %s for it", ev.Name, describe(s.peer), other.definition.Summary)}
+		}
+	}
+	return Refusal{}
+}
+
+func (d *Directory) endDeclaration(dc *declaration) {
+	delete(d.declarations, dc.id)
+	ns := d.namespaces[dc.namespace]
+	left := slices.DeleteFunc(ns.declared[dc.name], func(id ID) bool { return id == dc.id })
+	if ns.declared[dc.name] = left; len(left) == 0 {
+		delete(ns.declared, dc.name)
+	}
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Key is what an instance is known by.
+type Key struct {
+	Namespace            ID
+	Name, Version, Scope string
+}
+
+// service is what is launched under one key: its processes, who waits for the next of them, and how the last starts went.
+type service struct {
+	id         ID
+	namespace  ID
+	name       string
+	version    string
+	scope      string
+	definition Definition // of the last launch
+
+	current  ID   // the backend that newcomers get, or 0
+	backends []ID // all that have not ended
+	starting int  // of them with Connection, those without their connection yet
+	waiting  []ID // callers, in order
+
+	failures  int    // failed starts in a row
+	notBefore int64  // when the next may be
+	reason    string // why the last failed
+}
+
+func (svc *service) key() Key { return Key{svc.namespace, svc.name, svc.version, svc.scope} }
+
+func (ns *namespace) service(name, version, scope string) *service {
+	for _, svc := range ns.services[name] {
+		if svc.version == version && svc.scope == scope {
+			return svc
+		}
+	}
+	return nil
+}
+
+// offer is something that a caller of a name could get.
+type offer struct {
+	lease      *lease   // a name that somebody has, or
+	service    *service // one that was launched, and has no owner now, or
+	definition *Definition
+	version    string
+	scope      string
+}
+
+// offers returns what a name stands for in one namespace.
+func (d *Directory) offers(ns *namespace, name string, definitions []Definition) (all []offer) {
+	for l := d.leases[ns.names[name]]; l != nil; l = d.leases[l.next] {
+		if d.alive(l) {
+			all = append(all, offer{lease: l, version: l.version, scope: l.scope})
+		}
+	}
+	for _, svc := range ns.services[name] {
+		if svc.current != 0 && d.backends[svc.current].lease == 0 || len(svc.waiting) > 0 {
+			all = append(all, offer{service: svc, version: svc.version, scope: svc.scope})
+		}
+	}
+	for _, id := range ns.declared[name] {
+		if dc := d.declarations[id]; !d.sessions[dc.session].ended {
+			all = append(all, offer{definition: &dc.definition, version: dc.definition.Version, scope: dc.definition.Scope})
+		}
+	}
+	if ns.id == Root {
+		for i := range definitions {
+			all = append(all, offer{definition: &definitions[i], version: definitions[i].Version, scope: definitions[i].Scope})
+		}
+	}
+	for _, svc := range ns.services[name] {
+		if svc.failures > 0 && svc.current == 0 { // the last resort: to say why it failed
+			all = append(all, offer{service: svc, version: svc.version, scope: svc.scope})
+		}
+	}
+	return all
+}
+
+// find returns what a caller gets: the newest version that it allows, of the innermost namespace that knows the name at all.
+func (d *Directory) find(from *namespace, name, constraint, scope string, definitions []Definition) (offer, *namespace, Refusal) {
+	for ns := from; ns != nil; ns = d.namespaces[ns.parent] {
+		if l := d.leases[ns.names[name]]; l != nil && l.next == 0 && len(definitions) == 0 && ns.services == nil && ns.declared == nil && d.alive(l) {
+			o := offer{lease: l, version: l.version, scope: l.scope} // the usual case, without a list
+			return o, ns, suits(o, name, constraint, scope)
+		}
+		if all := d.offers(ns, name, definitions); len(all) > 0 {
+			o, r := choose(all, name, constraint, scope)
+			return o, ns, r
+		}
+	}
+	return offer{}, nil, UnknownName(name)
+}
+
+// suits says why an offer is not what is asked for, or nothing.
+func suits(o offer, name, constraint, scope string) Refusal {
+	if o.lease != nil && o.lease.kind != Service {
+		return Refusal{WrongKind, fmt.Sprintf("name %q is a %s, not a service", name, o.lease.kind)}
+	}
+	if scope != "" && o.scope != "" && scope != o.scope {
+		return Refusal{Mismatch, fmt.Sprintf("name %q is for %s, not for %s", name, o.scope, scope)}
+	}
+	return MatchVersion(name, o.version, constraint)
+}
+
+// choose picks the best of what suits: one for this scope before one for all, then the newest, then what runs.
+func choose(all []offer, name, constraint, scope string) (best offer, why Refusal) {
+	rank := func(o offer) int {
+		switch {
+		case o.scope == scope:
+			return 2
+		case o.scope == "":
+			return 1
+		}
+		return 0
+	}
+	found := false
+	for _, o := range all {
+		if r := suits(o, name, constraint, scope); r.Reason != OK {
+			if why.Reason == OK {
+				why = r
+			}
+			continue
+		}
+		if !found {
+			best, found = o, true
+			continue
+		}
+		c := rank(o) - rank(best)
+		if c == 0 {
+			c = compareVersions(o.version, best.version)
+		}
+		if c > 0 || c == 0 && o.lease != nil && best.lease != nil && o.lease.id < best.lease.id {
+			best = o
+		}
+	}
+	if found {
+		return best, Refusal{}
+	}
+	if why.Reason == Mismatch && len(all) > 1 {
+		var have []string
+		for _, o := range all {
+			text := cmpOr(o.version, "none")
+			if o.scope != "" {
+				text += " for " + o.scope
+			}
+			if !slices.Contains(have, text) {
+				have = append(have, text)
+			}
+		}
+		why.Text = fmt.Sprintf("name %q has versions %s, and %q was asked for", name, strings.Join(have, ", "), cmpOr(constraint, scope))
+	}
+	return best, why
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// LookUp returns the entry that a look-up finds, by version and scope.
+func (d *Directory) LookUp(namespace ID, name, constraint, scope string, kind Kind) (Entry, Refusal) {
+	mismatch := UnknownName(name)
+	for ns := d.namespaces[namespace]; ns != nil; ns = d.namespaces[ns.parent] {
+		var all []offer
+		for l := d.leases[ns.names[name]]; l != nil; l = d.leases[l.next] {
+			if d.alive(l) {
+				all = append(all, offer{lease: l, version: l.version, scope: l.scope})
+			}
+		}
+		if len(all) == 0 {
+			continue
+		}
+		if l := all[0].lease; len(all) == 1 && l.kind != Service { // ports and others have no versions
+			if kind != AnyKind && kind != l.kind {
+				return Entry{}, Refusal{WrongKind, fmt.Sprintf("name %q is a %v, not a %v", name, l.kind, kind)}
+			}
+			r := MatchVersion(name, l.version, constraint)
+			return d.entry(l), r
+		}
+		if kind != AnyKind && kind != Service {
+			return Entry{}, Refusal{WrongKind, fmt.Sprintf("name %q is a %v, not a %v", name, Service, kind)}
+		}
+		o, r := choose(all, name, constraint, scope)
+		if r.Reason != OK {
+			return Entry{}, r
+		}
+		return d.entry(o.lease), r
+	}
+	return Entry{}, mismatch
+}
+
+// serviceOf returns the service of a definition, made if there is none.
+func (d *Directory) serviceOf(ns *namespace, name string, def Definition) *service {
+	if svc := ns.service(name, def.Version, def.Scope); svc != nil {
+		return svc
+	}
+	svc := &service{id: d.draw(), namespace: ns.id, name: name, version: def.Version, scope: def.Scope, definition: def}
+	d.services[svc.id] = svc
+	if ns.services == nil {
+		ns.services = make(map[string][]*service)
+	}
+	ns.services[name] = append(ns.services[name], svc)
+	ns.refs++
+	return svc
+}
+
+// draw makes an id of the directory's own. The others' are below these.
+func (d *Directory) draw() ID {
+	d.drawn++
+	return Own + d.drawn
+}
+
+// collect forgets a service without a process, a waiting caller, or a failure that counts still.
+func (d *Directory) collect(svc *service) {
+	if len(svc.backends) > 0 || len(svc.waiting) > 0 || d.services[svc.id] == nil {
+		return
+	}
+	if svc.failures > 0 && d.now < svc.forget() && !d.namespaces[svc.namespace].ended {
+		d.timed[svc.id] = struct{}{}
+		return
+	}
+	delete(d.timed, svc.id)
+	delete(d.services, svc.id)
+	ns := d.namespaces[svc.namespace]
+	left := slices.DeleteFunc(ns.services[svc.name], func(s *service) bool { return s == svc })
+	if ns.services[svc.name] = left; len(left) == 0 {
+		if delete(ns.services, svc.name); len(ns.services) == 0 {
+			ns.services = nil
+		}
+	}
+	ns.refs--
+	d.collectNamespace(ns.id)
+}
+
+// forget is when failed starts count no longer: without a try for a while, the next failure is the first again.
+func (svc *service) forget() int64 { return svc.notBefore + svc.definition.RetryMax }
+
+// queue has a caller wait for a service's next instance.
+func (d *Directory) queue(svc *service, c *caller) {
+	c.lease, c.service, c.backend, c.handed, c.tried = 0, svc.id, 0, false, false
+	// It never waits for ever, whatever becomes of the instance: an end, a start, and a taking over is the longest there is.
+	d.waitFor(c, svc.definition.Stop+svc.definition.Start+d.limits.TakeOver)
+	svc.waiting = append(svc.waiting, c.id)
+}
+
+// await has a new caller wait for what is, or will be, launched.
+func (d *Directory) await(c *caller, svc *service, def *Definition) {
+	switch {
+	case d.closing != "":
+		d.refuse(c, Refusal{OwnerGone, d.closing})
+		d.collect(svc)
+		return
+	case svc.current == 0 && def != nil:
+		svc.definition = *def // a changed one counts from the next instance on
+	}
+	if def == nil && svc.current == 0 && len(svc.waiting) == 0 { // it failed, and nobody says any more what to run
+		d.refuse(c, Refusal{NotStarted, fmt.Sprintf("service %q did not start: %s", svc.name, svc.reason)})
+		return
+	}
+	if svc.definition.Broken != "" && svc.current == 0 {
+		d.refuse(c, Refusal{NotStarted, fmt.Sprintf("service %q cannot be started: %s", svc.name, svc.definition.Broken)})
+		d.collect(svc)
+		return
+	}
+	if svc.current == 0 && d.now < svc.notBefore {
+		d.refuse(c, d.backingOff(svc))
+		return
+	}
+	if len(svc.waiting) >= d.limits.Waiting {
+		d.refuse(c, Refusal{LimitHit, fmt.Sprintf("%d callers wait for %q already: try again later", len(svc.waiting), svc.name)})
+		return
+	}
+	d.callers[c.id] = c
+	d.queue(svc, c)
+	d.advance(svc)
+}
+
+// advance goes on with those who wait for a service: they are served, or a process is launched for them.
+func (d *Directory) advance(svc *service) {
+	switch {
+	case len(svc.waiting) == 0:
+		d.collect(svc)
+	case d.closing != "":
+		d.refuseWaiting(svc, Refusal{OwnerGone, d.closing})
+	case svc.current == 0 && d.now < svc.notBefore: // those whose owner ended
+		d.refuseWaiting(svc, d.backingOff(svc))
+	case svc.definition.Accept == Connection:
+		for len(svc.waiting) > 0 && svc.starting < d.limits.StartingPerName {
+			c := d.callers[svc.waiting[0]]
+			svc.waiting = slices.Delete(svc.waiting, 0, 1)
+			svc.starting++
+			b := d.launch(svc, c)
+			c.backend, c.handed = b.id, true
+			d.waitFor(c, svc.definition.Start+d.limits.TakeOver)
+		}
+		if len(svc.waiting) == 0 {
+			svc.waiting = nil
+		}
+	case svc.current != 0:
+		if b := d.backends[svc.current]; b.state == running && b.lease != 0 {
+			d.serve(svc, d.leases[b.lease])
+		}
+	case d.occupied(svc): // its end is waited for
+	case d.holder(svc) == nil:
+		d.launch(svc, nil)
+	case d.holder(svc).kind == Service:
+		d.serve(svc, d.holder(svc))
+		d.collect(svc)
+	default:
+		d.refuseWaiting(svc, taken(svc.name, d.holder(svc).owner))
+	}
+}
+
+// occupied reports whether a service has a process for all, starting, running or ending, that was not retired.
+func (d *Directory) occupied(svc *service) bool {
+	return slices.ContainsFunc(svc.backends, func(id ID) bool {
+		b := d.backends[id]
+		return !b.retired && b.definition.Accept != Connection
+	})
+}
+
+// holder returns the lease of a session that was not launched and has a service's name in its version and scope, or nil.
+func (d *Directory) holder(svc *service) *lease {
+	if l := d.named(d.namespaces[svc.namespace], svc.name, svc.version, svc.scope); l != nil && l.backend == 0 && d.alive(l) {
+		return l
+	}
+	return nil
+}
+
+func (d *Directory) backingOff(svc *service) Refusal {
+	return Refusal{BackingOff, fmt.Sprintf("service %q is not tried again for %s: %s", svc.name, duration(svc.notBefore-d.now), svc.reason)}
+}
+
+// serve sends those who wait to the owner that there is now.
+func (d *Directory) serve(svc *service, l *lease) {
+	waiting := svc.waiting
+	svc.waiting = nil
+	for _, id := range waiting {
+		c := d.callers[id]
+		c.service = 0
+		if l.accept != HandedOver {
+			delete(d.callers, c.id)
+			d.do(Redirect{Connection: c.id, Path: l.path})
+			continue
+		}
+		c.lease = l.id
+		d.wait(c)
+		l.waiting = append(l.waiting, c.id)
+	}
+	d.touch(l)
+	d.feed(l)
+}
+
+func (d *Directory) refuseWaiting(svc *service, r Refusal) {
+	waiting := svc.waiting
+	svc.waiting = nil
+	for _, id := range waiting {
+		d.refuse(d.callers[id], r)
+	}
+	d.collect(svc)
+}
+
+// duration says how long to wait, rounded up so that nobody comes too early.
+func duration(ns int64) string {
+	ms := (max(ns, 0) + 999_999) / 1e6
+	if ms < 10_000 {
+		return fmt.Sprintf("%d ms", ms)
+	}
+	return fmt.Sprintf("%d s", (ms+999)/1000)
+}
+
+// Launchable reports whether a name, from a namespace outwards, is launched or declared to be.
+func (d *Directory) Launchable(from ID, name string) bool {
+	for ns := d.namespaces[from]; ns != nil; ns = d.namespaces[ns.parent] {
+		if len(ns.services[name]) > 0 || len(ns.declared[name]) > 0 {
+			return true
+		}
+	}
+	return false
+}
