@@ -211,6 +211,54 @@ func (c *codec) textField(num protowire.Number, p *string) {
 	c.close(start)
 }
 
+// texts are strings, each written as by text, also if it is empty.
+func (c *codec) texts(num protowire.Number, p *[]string) {
+	if !c.at(num) {
+		return
+	}
+	if !c.writing {
+		if v, ok := c.checked(); ok {
+			*p = append(*p, string(v))
+		}
+		return
+	}
+	for i := range *p {
+		if (*p)[i] == "" {
+			c.close(c.open(num))
+		}
+		c.textField(num, &(*p)[i])
+	}
+}
+
+// uint64s are numbers in one field: packed, which is the only form that is read.
+func (c *codec) uint64s(num protowire.Number, p *[]uint64) {
+	switch {
+	case !c.at(num):
+	case !c.writing:
+		c.packed(p)
+	case len(*p) > 0:
+		start := c.open(num)
+		for _, v := range *p {
+			c.out = protowire.AppendVarint(c.out, v)
+		}
+		c.close(start)
+	}
+}
+
+func (c *codec) packed(p *[]uint64) {
+	if !c.is(protowire.BytesType) {
+		return
+	}
+	for rest := c.data; len(rest) > 0; {
+		v, n := protowire.ConsumeVarint(rest)
+		if n < 0 {
+			c.fail(wireError(n, errMalformed))
+			return
+		}
+		*p, rest = append(*p, v), rest[n:]
+	}
+}
+
 // view is a string that is read only, and aliases the input.
 func (c *codec) view(num protowire.Number, p *[]byte) {
 	if c.at(num) {

@@ -20,6 +20,8 @@ type Entry struct {
 	Since       uint64 // when it was claimed, in milliseconds since 1970
 	Connections uint32 // open ones, as far as the broker knows
 	Callers     []Caller
+	Instance    string // of a backend, 32 hex digits; empty: not launched by the broker
+	Command     string // what was run, for people; empty: not launched by the broker
 }
 
 func (m *Entry) fields(c *codec) {
@@ -37,6 +39,8 @@ func (m *Entry) fields(c *codec) {
 	c.uint64(12, &m.Since)
 	c.uint32(13, &m.Connections)
 	c.callers(14, &m.Callers)
+	c.text(15, &m.Instance)
+	c.text(16, &m.Command)
 }
 
 // Append appends the encoded message to b.

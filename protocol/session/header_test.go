@@ -40,6 +40,10 @@ var headers = []struct {
 		session.Header{Kind: session.KindEvent, Op: session.OpChange, ID: 9}},
 	{"bye", "\x01\x03\x45\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
 		session.Header{Kind: session.KindEvent, Op: session.OpBye}},
+	{"declare", "\x01\x01\x0b\x00\x02\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00",
+		session.Header{Kind: session.KindRequest, Op: session.OpDeclare, ID: 2, Sequence: 3}},
+	{"started", "\x01\x03\x46\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		session.Header{Kind: session.KindEvent, Op: session.OpStarted}},
 }
 
 func TestHeader(t *testing.T) {
@@ -72,8 +76,8 @@ func TestHeaderFaults(t *testing.T) {
 		{"\x01\x00\x01" + zeros, "unknown kind of packet 0"},
 		{"\x01\x05\x01" + zeros, "unknown kind of packet 5"},
 		{"\x01\x01\x00" + zeros, "unknown operation 0"},
-		{"\x01\x01\x0b" + zeros, "unknown operation 11"},
-		{"\x01\x03\x46" + zeros, "unknown operation 70"},
+		{"\x01\x01\x0f" + zeros, "unknown operation 15"},
+		{"\x01\x03\x47" + zeros, "unknown operation 71"},
 		{"\x01\x03\x01" + zeros, "HELLO does not come as event"},
 		{"\x01\x01\x20" + zeros, "TAKEN does not come as request"},
 		{"\x01\x02\x20" + zeros, "TAKEN does not come as reply"},
@@ -86,6 +90,8 @@ func TestHeaderFaults(t *testing.T) {
 		{"\x01\x04\x20\x00\x01\x00\x00\x00" + zeros, "TAKEN one-way with id 1: its id is 0"},
 		{"\x01\x01\x02\x00\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00", "LOOK_UP request with sequence 5: its sequence is 0"},
 		{"\x01\x01\x04\x00\x01\x00\x00\x00" + zeros, "RELEASE request without a sequence"},
+		{"\x01\x01\x0c\x00\x01\x00\x00\x00" + zeros, "STOP request without a sequence"},
+		{"\x01\x03\x46\x00\x01\x00\x00\x00" + zeros, "STARTED event with id 1: its id is 0"},
 		{"\x01\x02\x04\x00\x01\x00\x00\x00" + zeros, "RELEASE reply without a sequence"},
 		{"\x01\x01\x02\x01\x01\x00\x00\x00" + zeros, "LOOK_UP request with 1 descriptors: it takes at most 0"},
 		{"\x01\x01\x03\x01\x01\x00\x00\x00\x01" + zeros, "CLAIM request with 1 descriptors: it takes at most 0"},
@@ -104,15 +110,15 @@ func TestHeaderFaults(t *testing.T) {
 }
 
 // TestOperations holds every operation and kind against the table of the
-// specification: requests 1 to 10, one-way 32 and 33, events 64 to 69.
+// specification: requests 1 to 14, one-way 32 and 33, events 64 to 70.
 func TestOperations(t *testing.T) {
 	t.Parallel()
 	for op := range 256 {
 		for kind := range 256 {
-			request := op >= 1 && op <= 10
+			request := op >= 1 && op <= 14
 			want := request && (kind == 1 || kind == 2) ||
 				(op == 32 || op == 33) && kind == 4 ||
-				op >= 64 && op <= 69 && kind == 3
+				op >= 64 && op <= 70 && kind == 3
 			ok := false
 			// any id, sequence and number of descriptors that fits will do
 			for fit := range 8 {

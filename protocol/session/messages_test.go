@@ -38,6 +38,8 @@ func decoders() []decoder {
 		decode(session.ParseStatusReply), decode(session.ParseTaken),
 		decode(session.ParseHandOver), decode(session.ParseChange), decode(session.ParseChanged),
 		decode(session.ParseEnded), decode(session.ParseBye),
+		decode(session.ParseShutdown), decode(session.ParseDeclare), decode(session.ParseDeclareReply),
+		decode(session.ParseSelect), decode(session.ParseBackendsReply), decode(session.ParseStarted),
 	}
 }
 
@@ -78,6 +80,18 @@ var samples = []struct {
 		{Kind: session.ChangeGone, Entry: session.Entry{Name: "a"}, Reason: "killed"}, {Kind: session.ChangeAppeared}}},
 		"\x0a\x0f" + "\x08\x03" + "\x12\x03\x12\x01a" + "\x1a\x06killed" + "\x0a\x02\x08\x01"},
 	{session.Bye{Code: session.TryAgain, Reason: "shutdown"}, "\x08\x4b" + "\x12\x08shutdown"},
+	{session.Hello{Instance: "ab"}, "\x1a\x02ab"},
+	{session.LookUp{Name: "a", Scope: "/s"}, "\x0a\x01a" + "\x22\x02/s"},
+	{session.Entry{Name: "a", State: session.StateStopping, Instance: "ab", Command: "/bin/up"}, "\x12\x01a" + "\x28\x04" + "\x7a\x02ab" + "\x82\x01\x07/bin/up"},
+	{session.StatusReply{Services: []string{"/a", "", "/b"}, Backends: 1, Launches: 300},
+		"\x82\x01\x02/a" + "\x82\x01\x00" + "\x82\x01\x02/b" + "\x88\x01\x01" + "\x90\x01\xac\x02"},
+	{session.Shutdown{KeepBackends: true}, "\x08\x01"},
+	{session.Declare{Name: "a", Version: "^1", Scope: "/s", Accept: "path", Exec: []string{"/e", ""}, Env: []string{"K=V"}, Dir: "/d", Notify: true},
+		"\x0a\x01a" + "\x12\x02^1" + "\x1a\x02/s" + "\x22\x04path" + "\x2a\x02/e" + "\x2a\x00" + "\x32\x03K=V" + "\x3a\x02/d" + "\x40\x01"},
+	{session.DeclareReply{Lease: 7, Version: "1.0.0"}, "\x18\x07" + "\x22\x051.0.0"},
+	{session.Select{Name: "a", Version: "^1", Scope: "/s"}, "\x0a\x01a" + "\x12\x02^1" + "\x1a\x02/s"},
+	{session.BackendsReply{Backends: []uint64{0, 1, 300}}, "\x1a\x04\x00\x01\xac\x02"},
+	{session.Started{Lease: 1}, "\x08\x01"},
 }
 
 func TestMessages(t *testing.T) {
@@ -117,15 +131,21 @@ func TestStrictness(t *testing.T) {
 		{"LookUp", "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "field 2 is malformed"},
 		{"LookUp", "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "field 2 is out of range"}, // -1
 		{"LookUp", "\x10\x80\x80\x80\x80\x08", "field 2 is out of range"},                     // 2^31
-		{"LookUp", "\x20\x80", "field 4 is truncated"},                                        // also if unknown
-		{"LookUp", "\x26\x00", "field 4 is malformed"},                                        // wire type 6
-		{"LookUp", "\x23\x08\x01", "field 4 is truncated"},                                    // a group without its end
-		{"LookUp", "\x24", "field 4 is malformed"},                                            // the end of no group
+		{"LookUp", "\x28\x80", "field 5 is truncated"},                                        // also if unknown
+		{"LookUp", "\x2e\x00", "field 5 is malformed"},                                        // wire type 6
+		{"LookUp", "\x2b\x08\x01", "field 5 is truncated"},                                    // a group without its end
+		{"LookUp", "\x2c", "field 5 is malformed"},                                            // the end of no group
 		{"Reply", "\x08\x80\x80\x80\x80\x10", "field 1 is out of range"},                      // 2^32
 		{"HelloReply", "\x40\x02", "field 8 is out of range"},
 		{"Hello", "\x0a\x0f123456789012345", "field 1 is not 16 bytes long"},
 		{"Hello", "\x0a\x11" + "12345678901234567", "field 1 is not 16 bytes long"},
 		{"Hello", "\x0a\x00", "field 1 is not 16 bytes long"},
+		{"LookUp", "\x20\x01", "field 4 has the wrong wire type"},
+		{"Declare", "\x2a\x01a\x28\x01", "field 5 has the wrong wire type"},
+		{"Declare", "\x2a\x01\xff", "field 5 is not UTF-8"},
+		{"BackendsReply", "\x18\x01", "field 3 has the wrong wire type"}, // not packed
+		{"BackendsReply", "\x1a\x02\x01\x80", "field 3 is truncated"},
+		{"BackendsReply", "\x1a\x0b\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "field 3 is malformed"},
 		{"HandOver", "\x18\x00", "field 3 has the wrong wire type"},
 		{"LookUpReply", "\x18\x00", "field 3 has the wrong wire type"},
 		{"LookUpReply", "\x1a\x02\x10\x01", "field 3, field 2 has the wrong wire type"},
@@ -140,8 +160,8 @@ func TestStrictness(t *testing.T) {
 			t.Errorf("% x:\n got %v\nwant %s", test.bytes, err, want)
 		}
 		if test.message == "LookUp" {
-			if _, _, _, err := session.LookUpName([]byte(test.bytes)); err == nil || err.Error() != want {
-				t.Errorf("LookUpName % x:\n got %v\nwant %s", test.bytes, err, want)
+			if _, err := session.ViewLookUp([]byte(test.bytes)); err == nil || err.Error() != want {
+				t.Errorf("ViewLookUp % x:\n got %v\nwant %s", test.bytes, err, want)
 			}
 		}
 	}
@@ -153,7 +173,7 @@ func TestLenience(t *testing.T) {
 		name, bytes string
 		want        message
 	}{
-		{"unknown fields of each type", "\x20\x01" + "\x29\x01\x02\x03\x04\x05\x06\x07\x08" + "\x0a\x01a" + "\x32\x01\xff" +
+		{"unknown fields of each type", "\x28\x01" + "\x29\x01\x02\x03\x04\x05\x06\x07\x08" + "\x0a\x01a" + "\x32\x01\xff" +
 			"\x3d\x01\x02\x03\x04" + "\x43\x08\x01\x44" + "\xf8\xff\xff\xff\x0f\x01", session.LookUp{Name: "a"}},
 		{"any order", "\x1a\x01v\x10\x01\x0a\x01a", session.LookUp{Name: "a", Kind: 1, Version: "v"}},
 		{"the last one counts", "\x0a\x01a\x10\x03\x10\x00\x0a\x00\x0a\x01b", session.LookUp{Name: "b"}},
@@ -161,6 +181,7 @@ func TestLenience(t *testing.T) {
 		{"varints longer than they need to be", "\x90\x00\x81\x80\x00", session.LookUp{Kind: 1}},
 		{"nested messages merge", "\x1a\x03\x12\x01a\x1a\x06\x08\x01\x72\x02\x08\x07\x1a\x02\x72\x00",
 			session.LookUpReply{Entry: session.Entry{Lease: 1, Name: "a", Callers: []session.Caller{{PID: 7}, {}}}}},
+		{"repeated texts and numbers collect", "\x1a\x01\x05\x1a\x00\x1a\x02\x06\x07", session.BackendsReply{Backends: []uint64{5, 6, 7}}},
 		{"an empty nested message", "\x1a\x00", session.LookUpReply{}},
 	}
 	for _, test := range tests {
@@ -212,8 +233,8 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	taken := session.Taken{Connection: 1}.Append(nil)
 	buf := make([]byte, 0, 1024)
 	for name, f := range map[string]func(){
-		"LookUpName": func() {
-			if _, _, _, err := session.LookUpName(payload); err != nil {
+		"ViewLookUp": func() {
+			if _, err := session.ViewLookUp(payload); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -233,22 +254,22 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestLookUpNameAliases(t *testing.T) {
+func TestLookUpViewAliases(t *testing.T) {
 	t.Parallel()
-	payload := session.LookUp{Name: "com.example.up", Kind: session.EntryPort, Version: "^1.2"}.Append(nil)
-	name, kind, version, err := session.LookUpName(payload)
-	if err != nil || string(name) != "com.example.up" || kind != session.EntryPort || string(version) != "^1.2" {
-		t.Errorf("got %q, %v, %q, %v", name, kind, version, err)
+	payload := session.LookUp{Name: "com.example.up", Kind: session.EntryPort, Version: "^1.2", Scope: "/s"}.Append(nil)
+	v, err := session.ViewLookUp(payload)
+	if err != nil || string(v.Name) != "com.example.up" || v.Kind != session.EntryPort || string(v.Version) != "^1.2" || string(v.Scope) != "/s" {
+		t.Errorf("got %+v, %v", v, err)
 	}
-	if &name[0] != &payload[2] {
+	if &v.Name[0] != &payload[2] {
 		t.Error("the name does not alias the payload")
 	}
 }
 
-func BenchmarkLookUpName(b *testing.B) {
+func BenchmarkViewLookUp(b *testing.B) {
 	payload := session.LookUp{Name: "com.example.up", Kind: session.EntryService}.Append(nil)
 	for b.Loop() {
-		if _, _, _, err := session.LookUpName(payload); err != nil {
+		if _, err := session.ViewLookUp(payload); err != nil {
 			b.Fatal(err)
 		}
 	}

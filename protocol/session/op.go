@@ -45,7 +45,11 @@ const (
 	OpNamespace Op = 7  // Namespace, NamespaceReply; has a sequence
 	OpDoor      Op = 8  // Door with 1 descriptor, DoorReply; has a sequence
 	OpStatus    Op = 9  // empty, StatusReply
-	OpShutdown  Op = 10 // empty, Reply
+	OpShutdown  Op = 10 // Shutdown, Reply
+	OpDeclare   Op = 11 // Declare, DeclareReply; has a sequence
+	OpStop      Op = 12 // Select, BackendsReply, then ENDED for each; has a sequence
+	OpRestart   Op = 13 // Select, BackendsReply, then STARTED or ENDED for each; has a sequence
+	OpRetire    Op = 14 // Select, BackendsReply; has a sequence
 
 	OpTaken   Op = 32 // Taken
 	OpConnect Op = 33 // empty, with 1 descriptor; on a door only
@@ -56,6 +60,7 @@ const (
 	OpOverflow Op = 67 // empty, of a watch
 	OpEnded    Op = 68 // Ended
 	OpBye      Op = 69 // Bye
+	OpStarted  Op = 70 // Started
 )
 
 // String returns the name of the operation as in the specification, such as
@@ -100,6 +105,14 @@ func (o Op) rules() (r rules, ok bool) {
 		r = rules{name: "STATUS", kind: KindRequest, hasID: true}
 	case OpShutdown:
 		r = rules{name: "SHUTDOWN", kind: KindRequest, hasID: true}
+	case OpDeclare:
+		r = rules{name: "DECLARE", kind: KindRequest, hasID: true, changes: true}
+	case OpStop:
+		r = rules{name: "STOP", kind: KindRequest, hasID: true, changes: true}
+	case OpRestart:
+		r = rules{name: "RESTART", kind: KindRequest, hasID: true, changes: true}
+	case OpRetire:
+		r = rules{name: "RETIRE", kind: KindRequest, hasID: true, changes: true}
 	case OpTaken:
 		r = rules{name: "TAKEN", kind: KindOneWay}
 	case OpConnect:
@@ -116,6 +129,8 @@ func (o Op) rules() (r rules, ok bool) {
 		r = rules{name: "ENDED", kind: KindEvent}
 	case OpBye:
 		r = rules{name: "BYE", kind: KindEvent}
+	case OpStarted:
+		r = rules{name: "STARTED", kind: KindEvent}
 	default:
 		return rules{}, false
 	}

@@ -202,10 +202,13 @@ type StatusReply struct {
 	Names       uint64
 	Namespaces  uint64
 	Watches     uint64
-	Waiting     uint64 // callers that wait now
-	HandedOver  uint64 // connections, since the start
-	Refused     uint64 // callers, since the start
-	Descriptors uint64 // in the broker's table
+	Waiting     uint64   // callers that wait now
+	HandedOver  uint64   // connections, since the start
+	Refused     uint64   // callers, since the start
+	Descriptors uint64   // in the broker's table
+	Services    []string // folders with definitions, in the order in which they count
+	Backends    uint64   // that run, or are being started or ended
+	Launches    uint64   // of backends, since the start
 }
 
 func (m *StatusReply) fields(c *codec) {
@@ -224,6 +227,9 @@ func (m *StatusReply) fields(c *codec) {
 	c.uint64(13, &m.HandedOver)
 	c.uint64(14, &m.Refused)
 	c.uint64(15, &m.Descriptors)
+	c.texts(16, &m.Services)
+	c.uint64(17, &m.Backends)
+	c.uint64(18, &m.Launches)
 }
 
 // Append appends the encoded message to b.

@@ -4,13 +4,15 @@ package session
 
 // Hello is the payload of HELLO: the first request of a session, and once.
 type Hello struct {
-	Session [16]byte // random, chosen once per process; all zero is none
-	Program string   // name of the program, for people
+	Session  [16]byte // random, chosen once per process; all zero is none
+	Program  string   // name of the program, for people
+	Instance string   // of a backend: its $SWITCHBOARD_INSTANCE; empty: none
 }
 
 func (m *Hello) fields(c *codec) {
 	c.id(1, &m.Session)
 	c.text(2, &m.Program)
+	c.text(3, &m.Instance)
 }
 
 // Append appends the encoded message to b.
@@ -34,12 +36,14 @@ type LookUp struct {
 	Name    string
 	Kind    EntryKind // EntryAny: of any kind
 	Version string    // a constraint such as ^1.2; empty: any
+	Scope   string    // an absolute path; empty: none
 }
 
 func (m *LookUp) fields(c *codec) {
 	c.text(1, &m.Name)
 	c.enum(2, (*uint32)(&m.Kind))
 	c.text(3, &m.Version)
+	c.text(4, &m.Scope)
 }
 
 // Append appends the encoded message to b.
@@ -58,16 +62,25 @@ func ParseLookUp(b []byte) (m LookUp, err error) {
 	return m, c.result("LookUp")
 }
 
-// LookUpName is ParseLookUp for the hot path: what it returns aliases payload,
-// and it allocates nothing unless there is an error.
-func LookUpName(payload []byte) (name []byte, kind EntryKind, version []byte, err error) {
+// LookUpView is a LookUp whose texts alias the payload that it was read from.
+type LookUpView struct {
+	Name    []byte
+	Kind    EntryKind
+	Version []byte
+	Scope   []byte
+}
+
+// ViewLookUp is ParseLookUp for the hot path: it allocates nothing unless there
+// is an error.
+func ViewLookUp(payload []byte) (v LookUpView, err error) {
 	c := codec{in: payload}
 	for c.next() {
-		c.view(1, &name)
-		c.enum(2, (*uint32)(&kind))
-		c.view(3, &version)
+		c.view(1, &v.Name)
+		c.enum(2, (*uint32)(&v.Kind))
+		c.view(3, &v.Version)
+		c.view(4, &v.Scope)
 	}
-	return name, kind, version, c.result("LookUp")
+	return v, c.result("LookUp")
 }
 
 // Claim is the payload of CLAIM: a name for this session, as a lease.

@@ -65,12 +65,17 @@ func sameValue(field reflect.Value, value protoreflect.Value, fd protoreflect.Fi
 			return fmt.Errorf("got %d elements, want %d", field.Len(), list.Len())
 		}
 		for i := range list.Len() {
-			if err := same(field.Index(i), list.Get(i).Message()); err != nil {
+			if err := sameOne(field.Index(i), list.Get(i), fd); err != nil {
 				return fmt.Errorf("%d: %w", i, err)
 			}
 		}
 		return nil
 	}
+	return sameOne(field, value, fd)
+}
+
+// sameOne is sameValue for what is no list, or is an element of one.
+func sameOne(field reflect.Value, value protoreflect.Value, fd protoreflect.FieldDescriptor) error {
 	ok := false
 	switch fd.Kind() {
 	case protoreflect.MessageKind:
@@ -129,6 +134,9 @@ func TestSpecification(t *testing.T) {
 				protoreflect.EnumKind: {reflect.Uint32}, protoreflect.StringKind: {reflect.String},
 				protoreflect.BytesKind: {reflect.Slice, reflect.Array}, protoreflect.MessageKind: {reflect.Struct, reflect.Slice},
 			}[fd.Kind()]
+			if fd.IsList() {
+				want = []reflect.Kind{reflect.Slice}
+			}
 			if !slices.Contains(want, field.Kind()) {
 				t.Errorf("%s.%s is %v, specified as %v", md.Name(), fd.Name(), field.Type(), fd.Kind())
 			}
@@ -168,7 +176,7 @@ func random(t *rapid.T, md protoreflect.MessageDescriptor, label string) *dynami
 		if fd.IsList() {
 			list := m.Mutable(fd).List()
 			for range rapid.IntRange(0, 3).Draw(t, label) {
-				list.Append(protoreflect.ValueOfMessage(random(t, fd.Message(), label)))
+				list.Append(randomElement(t, fd, label))
 			}
 			continue
 		}
@@ -208,6 +216,20 @@ func random(t *rapid.T, md protoreflect.MessageDescriptor, label string) *dynami
 		}
 	}
 	return m
+}
+
+// randomElement draws one element of a repeated field.
+func randomElement(t *rapid.T, fd protoreflect.FieldDescriptor, label string) protoreflect.Value {
+	switch fd.Kind() {
+	case protoreflect.MessageKind:
+		return protoreflect.ValueOfMessage(random(t, fd.Message(), label))
+	case protoreflect.StringKind:
+		return protoreflect.ValueOfString(rapid.String().Draw(t, label))
+	case protoreflect.Uint64Kind:
+		return protoreflect.ValueOfUint64(rapid.Uint64().Draw(t, label))
+	}
+	t.Fatalf("%s is a repeated %v", label, fd.Kind())
+	return protoreflect.Value{}
 }
 
 // TestAgainstProtobuf: what protobuf writes we read, with the same values in
@@ -283,17 +305,17 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// FuzzLookUpName: the hot path and ParseLookUp are of one mind.
-func FuzzLookUpName(f *testing.F) {
-	f.Add([]byte("\x0a\x0ecom.example.up" + "\x10\x01" + "\x1a\x04^1.2"))
+// FuzzViewLookUp: the hot path and ParseLookUp are of one mind.
+func FuzzViewLookUp(f *testing.F) {
+	f.Add([]byte("\x0a\x0ecom.example.up" + "\x10\x01" + "\x1a\x04^1.2" + "\x22\x02/s"))
 	f.Add([]byte("\x0a\x01\xff"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		want, wantErr := session.ParseLookUp(payload)
-		name, kind, version, err := session.LookUpName(payload)
+		v, err := session.ViewLookUp(payload)
 		if (err == nil) != (wantErr == nil) {
 			t.Fatalf("%v, but ParseLookUp %v", err, wantErr)
 		}
-		if got := (session.LookUp{Name: string(name), Kind: kind, Version: string(version)}); got != want {
+		if got := (session.LookUp{Name: string(v.Name), Kind: v.Kind, Version: string(v.Version), Scope: string(v.Scope)}); got != want {
 			t.Fatalf("%+v, but ParseLookUp %+v", got, want)
 		}
 	})

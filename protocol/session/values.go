@@ -70,17 +70,26 @@ type State uint32
 
 // The states of an entry.
 const (
-	StateUnknown State = 0
-	StateActive  State = 1 // it has an owner
+	StateUnknown  State = 0
+	StateActive   State = 1 // it has an owner
+	StateStarting State = 2 // its backend was launched, and is not ready yet
+	StateRetiring State = 3 // its backend ends when its last caller has gone; newcomers get another
+	StateStopping State = 4 // its backend is being ended; newcomers wait for the next
 )
 
-// String returns "unknown", "active" or "state N".
+// String returns "unknown", "active", "starting", "retiring", "stopping" or "state N".
 func (s State) String() string {
 	switch s {
 	case StateUnknown:
 		return "unknown"
 	case StateActive:
 		return "active"
+	case StateStarting:
+		return "starting"
+	case StateRetiring:
+		return "retiring"
+	case StateStopping:
+		return "stopping"
 	}
 	return fmt.Sprintf("state %d", uint32(s))
 }
