@@ -59,7 +59,8 @@ type Client struct {
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
-	starting *start // the attempt to start a broker that is under way
+	starting *start       // the attempt to start a broker that is under way
+	passed   map[int]bool // descriptors of LISTEN_FDS that a Listener uses
 	work     sync.WaitGroup
 }
 

@@ -169,7 +169,7 @@ func TestLookUp(t *testing.T) {
 	wantError(t, err, switchboard.ErrUnavailable, "service", "network")
 	_, err = c.LookUp(ctx, "")
 	wantError(t, err, switchboard.ErrUsage)
-	_, err = c.Listen(ctx, "com.example.a")
+	_, err = c.Listen(ctx, "com.example.a", switchboard.Version("1.4.0"), switchboard.Scope(scope))
 	wantError(t, err, switchboard.ErrTryAgain, "com.example.a", fmt.Sprint(os.Getpid()))
 	ended, cancel := context.WithCancel(ctx)
 	cancel()

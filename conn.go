@@ -27,6 +27,8 @@ type Conn struct {
 	cred  sys.Cred
 	pidfd *pidfd
 
+	silence *silence // of a connection to a path that was called, else nil
+
 	closed      atomic.Bool
 	read, write half
 }
@@ -69,7 +71,8 @@ func wrapConn(file *os.File, name string, called bool) (*Conn, error) {
 // Name returns the name that was called.
 func (c *Conn) Name() string { return c.name }
 
-// Read implements net.Conn. Descriptors that come with the bytes are dropped; to receive them use SyscallConn and recvmsg
+// Read implements net.Conn. Where the service accepts by itself, and closes the connection before its first byte because it could not be started, the
+// error is an [*Error] with the reason, and not io.EOF. Descriptors that come with the bytes are dropped; to receive them use SyscallConn and recvmsg
 // with MSG_DONTWAIT.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -86,9 +89,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	switch {
 	case err != nil:
-		return 0, c.failed("read", err)
+		return 0, c.explained(c.failed("read", err))
 	case r.n == 0:
-		return 0, io.EOF
+		return 0, c.explained(io.EOF)
+	case c.silence != nil:
+		c.silence.broken.Store(true)
 	}
 	return r.n, nil
 }
@@ -111,7 +116,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		err = w.err
 	}
 	if err != nil {
-		err = c.failed("write", err)
+		err = c.explained(c.failed("write", err))
 	}
 	return w.n, err
 }

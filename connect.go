@@ -39,6 +39,7 @@ func (s *clientSession) lose(w *wire, err error) {
 	s.sending.Unlock()
 	s.mu.Lock()
 	s.current = nil
+	s.failOutcomesLocked(&Error{Code: CodeTryAgain, Text: errBrokerGone.Error(), Err: errBrokerGone})
 	s.mu.Unlock()
 	w.close()
 	close(w.lost)

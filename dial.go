@@ -20,25 +20,33 @@ import (
 
 // Dial calls a name. It returns when the service has taken the connection, from when on [Peer] tells who that is, or with an [*Error] that
 // says why not. If no broker runs it starts one; if the broker goes away it asks its successor. ctx is about
-// the call, not the connection; without a deadline in it, attempts to reach a broker, and the wait for its word, end after ten seconds
-// with ErrTryAgain.
+// the call, not the connection; without a deadline in it, attempts to reach a broker end after ten seconds with ErrTryAgain, and so does
+// the wait for the word of a broker that does not answer at all.
 func (c *Client) Dial(ctx context.Context, name string, opts ...DialOption) (*Conn, error) {
 	request := dial.Request{Name: name}
+	var command *launch
 	if len(opts) > 0 {
 		var o dialOptions
 		for _, opt := range opts {
 			opt.applyDial(&o)
 		}
-		request.Version, request.Scope = o.version, o.scope
+		request.Version, request.Scope, command = o.version, o.scope, o.launch
 	}
 	if err := request.Check(); err != nil {
 		return nil, &Error{Code: CodeUsage, Op: "dial", Name: name, Text: err.Error(), Err: err}
+	}
+	if command != nil {
+		d, err := c.declare(ctx, command, &request)
+		if err != nil {
+			return nil, during("dial", name, err)
+		}
+		defer d.release()
 	}
 	r := newRetry(ctx, c.patience)
 	var last error
 	epoch, holds := c.session.holds()
 	for missed, started := 0, false; ; {
-		conn, err := c.dialOnce(ctx, &request)
+		conn, err := c.dialOnce(ctx, &request, &r)
 		if err == nil {
 			return conn, nil
 		}
@@ -101,7 +109,7 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 }
 
 // dialOnce makes one attempt, up to the verdict.
-func (c *Client) dialOnce(ctx context.Context, request *dial.Request) (*Conn, error) {
+func (c *Client) dialOnce(ctx context.Context, request *dial.Request, r *retry) (*Conn, error) {
 	fd, err := c.connectBroker()
 	if err != nil {
 		return nil, err
@@ -113,7 +121,7 @@ func (c *Client) dialOnce(ctx context.Context, request *dial.Request) (*Conn, er
 	q := questions.Get().(*question)
 	defer questions.Put(q)
 	q.line = request.Append(q.line[:0])
-	verdict, err := q.ask(ctx, conn, c.patienceWith(ctx))
+	verdict, err := q.ask(ctx, c, conn, r)
 	if err == nil && verdict.Path == "" && verdict.Code == session.OK {
 		conn.cred, conn.pidfd = q.cred, newPIDFD(q.pidfd)
 		return conn, nil
@@ -126,7 +134,7 @@ func (c *Client) dialOnce(ctx context.Context, request *dial.Request) (*Conn, er
 	case verdict.Code != session.OK:
 		return nil, refusal(verdict.Code, verdict.Text)
 	}
-	return c.dialPath(request.Name, verdict.Path)
+	return c.dialPath(request, verdict.Path)
 }
 
 func (c *Client) connectBroker() (*sys.FD, error) {
@@ -152,11 +160,15 @@ func (e *pathError) Error() string {
 func (e *pathError) Unwrap() error { return e.err }
 
 // dialPath connects to a service that accepts for itself. Who listens there is the peer.
-func (c *Client) dialPath(name, path string) (*Conn, error) {
+func (c *Client) dialPath(request *dial.Request, path string) (*Conn, error) {
 	fd, err := sys.Connect(path, sys.Stream, false)
 	switch {
 	case err == nil:
-		return newConn(fd, name, true)
+		conn, err := newConn(fd, request.Name, true)
+		if err == nil {
+			conn.silence = &silence{client: c, request: *request}
+		}
+		return conn, err
 	case isPassing(err):
 		return nil, err
 	}
@@ -194,8 +206,18 @@ func (c *Client) patienceWith(ctx context.Context) time.Duration {
 	return c.patience
 }
 
-// ask sends the line and waits for the verdict, for as long as patience lasts if it is not 0.
-func (q *question) ask(ctx context.Context, conn *Conn, patience time.Duration) (dial.Verdict, error) {
+// attends reports whether a broker that has not answered a call yet answers something else.
+func (c *Client) attends(ctx context.Context, name string) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	cl := newCall(session.OpLookUp, session.LookUp{Name: name}.Append)
+	cl.apply, cl.once = ignoreReply, true
+	return c.session.do(ctx, cl) == nil
+}
+
+// ask sends the line and waits for the verdict: without a deadline in ctx, as long as the broker answers at all, as it may be starting the service.
+func (q *question) ask(ctx context.Context, c *Client, conn *Conn, r *retry) (dial.Verdict, error) {
+	patience := c.patienceWith(ctx)
 	q.sent, q.answer, q.ok, q.cred, q.pidfd, q.err = false, q.answer[:0], false, sys.Cred{}, nil, nil
 	stopped := func() bool { return true }
 	if patience > 0 {
@@ -209,11 +231,17 @@ func (q *question) ask(ctx context.Context, conn *Conn, patience time.Duration) 
 		if err == nil {
 			err = q.err
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) { // or it was ctx, at which the caller looks first
+			if patience > 0 && ctx.Err() == nil && c.attends(ctx, conn.name) {
+				r.renew(ctx, patience)
+				if _ = conn.file.SetReadDeadline(time.Now().Add(patience)); ctx.Err() == nil {
+					continue
+				}
+			}
+			err = errSilent
+		}
 		if err != nil {
 			stopped()
-			if errors.Is(err, os.ErrDeadlineExceeded) { // else it was ctx, at which the caller looks first
-				err = errSilent
-			}
 			return dial.Verdict{}, err
 		}
 		if q.ok {

@@ -90,6 +90,12 @@ func (s *clientSession) event(w *wire, h session.Header, payload []byte, b *sys.
 			return err
 		}
 		s.ended(m)
+	case session.OpStarted:
+		m, err := session.ParseStarted(payload)
+		if err != nil {
+			return err
+		}
+		s.settled(m.Lease, nil)
 	case session.OpBye:
 		m, err := session.ParseBye(payload)
 		if err != nil {
@@ -100,8 +106,11 @@ func (s *clientSession) event(w *wire, h session.Header, payload []byte, b *sys.
 	return nil
 }
 
-// ended loses a lease that the broker took away.
+// ended loses a lease that the broker took away, or tells of a backend that ended as was asked for.
 func (s *clientSession) ended(m session.Ended) {
+	if s.settled(m.Lease, &m) {
+		return
+	}
 	s.mu.Lock()
 	h := s.byLease[m.Lease]
 	delete(s.byLease, m.Lease)

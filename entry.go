@@ -28,10 +28,13 @@ type State uint32
 
 // The states of a name.
 const (
-	Active State = State(session.StateActive) // it has an owner
+	Active   State = State(session.StateActive)   // it has an owner
+	Starting State = State(session.StateStarting) // its backend was launched, and is not ready yet
+	Retiring State = State(session.StateRetiring) // its backend ends when its last caller has gone; newcomers get another
+	Stopping State = State(session.StateStopping) // its backend is being ended; newcomers wait for the next
 )
 
-// String returns "active", "unknown" or "state N".
+// String returns "active", "starting", "retiring", "stopping", "unknown" or "state N".
 func (s State) String() string { return session.State(s).String() }
 
 // Entry is a name as the broker knows it.
@@ -50,6 +53,8 @@ type Entry struct {
 	Since       time.Time // when it was claimed, to the millisecond
 	Connections int       // open ones, as far as the broker knows
 	Callers     []Caller  // of some of them; may be shared: read only
+	Instance    string    // of a backend that the broker launched, 32 hex digits, else ""
+	Command     string    // what was run for it, for people, else ""
 }
 
 // Caller is who is connected to a service.
@@ -59,7 +64,7 @@ func newEntry(e *session.Entry) Entry {
 	entry := Entry{
 		Lease: e.Lease, Name: e.Name, Namespace: e.Namespace, Kind: Kind(e.Kind), State: State(e.State),
 		PID: int(e.PID), UID: int(e.UID), Executable: e.Exe, Version: e.Version, Scope: e.Scope, Path: e.Path,
-		Connections: int(e.Connections),
+		Connections: int(e.Connections), Instance: e.Instance, Command: e.Command,
 	}
 	if e.Since != 0 {
 		entry.Since = time.UnixMilli(int64(e.Since))

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 			fmt.Println("ready")
 			return answer(l)
 		},
-		"_detach": detachRole, "serve": serveRole,
+		"_detach": detachRole, "serve": serveRole, "silent": silentRole, "passed": passedRole,
 	}
 	name := os.Getenv(roleVariable)
 	if name == "" && len(os.Args) > 1 {
@@ -107,6 +108,53 @@ func ownerRole(args []string) error {
 	}
 	fmt.Println("ready")
 	return answer(l)
+}
+
+// silentRole accepts at a path and closes each connection without a word.
+func silentRole(args []string) error {
+	l, err := net.Listen("unix", args[0]+"/x")
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		c.Close()
+	}
+}
+
+// passedRole accepts on a socket that it was launched with, once, and gives it back. The name is its own only as long as it is launched for it.
+func passedRole(args []string) error {
+	os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())) // the shim knows it
+	ctx := context.Background()
+	client := newClient(args[0])
+	defer client.Close()
+	if _, err := client.Listen(ctx, "com.example.other"); !errors.Is(err, switchboard.ErrUnavailable) {
+		return fmt.Errorf("another name: %v", err)
+	}
+	l, err := client.Listen(ctx, "com.example.up")
+	if err != nil {
+		return err
+	}
+	if _, err := client.Listen(ctx, "com.example.up"); !errors.Is(err, switchboard.ErrUnavailable) {
+		return fmt.Errorf("the same name again: %v", err)
+	}
+	fmt.Println("ready at", l.Path())
+	c, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(c, "hello")
+	c.Close()
+	time.AfterFunc(time.Millisecond, func() { l.Close() })
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("after the end: %v", err)
+	}
+	fmt.Println("closed")
+	return nil
 }
 
 func answer(l net.Listener) error {

@@ -69,7 +69,8 @@ type Listener struct {
 var _ net.Listener = (*Listener)(nil)
 
 // Listen gives this program a name, as long as the Listener is open and the program runs. ctx is about this call only. A
-// name that somebody else has is ErrTryAgain, and the error says who.
+// name that somebody else has is ErrTryAgain, and the error says who. In a process that was launched for the name with a listening socket (LISTEN_FDS), the
+// Listener accepts on that one, the options do not count, and closing it leaves the name to the broker.
 func (c *Client) Listen(ctx context.Context, service string, opts ...ListenOption) (*Listener, error) {
 	if err := name.Check(service); err != nil {
 		return nil, &Error{Code: CodeUsage, Op: "listen on", Name: service, Text: err.Error(), Err: err}
@@ -80,6 +81,13 @@ func (c *Client) Listen(ctx context.Context, service string, opts ...ListenOptio
 		opt.applyListen(&l.options)
 	}
 	l.ctx, l.cancel = context.WithCancelCause(c.ctx)
+	if passed, err := c.passedListener(l); passed || err != nil {
+		if err != nil {
+			l.end(err)
+			return nil, during("listen on", service, err)
+		}
+		return l, nil
+	}
 	if err := c.session.obtain(ctx, l); err != nil {
 		l.end(err)
 		return nil, during("listen on", service, err)

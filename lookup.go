@@ -21,7 +21,7 @@ func (c *Client) LookUp(ctx context.Context, service string, opts ...LookUpOptio
 		for _, opt := range opts {
 			opt.applyLookUp(&o)
 		}
-		question.Kind, question.Version = session.EntryKind(o.kind), o.version
+		question.Kind, question.Version, question.Scope = session.EntryKind(o.kind), o.version, o.scope
 	}
 	cl := calls.Get().(*call)
 	cl.op, cl.sent = session.OpLookUp, nil

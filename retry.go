@@ -33,6 +33,13 @@ func newRetry(ctx context.Context, patience time.Duration) retry {
 	return retry{until, firstPause}
 }
 
+// renew lets the row go on for as long as patience again, if its end is not the deadline of ctx.
+func (r *retry) renew(ctx context.Context, patience time.Duration) {
+	if _, ok := ctx.Deadline(); !ok {
+		r.until = time.Now().Add(patience)
+	}
+}
+
 // wait pauses before the next attempt. It returns false if there is to be none: the patience is over, or ctx.
 func (r *retry) wait(ctx context.Context) bool {
 	pause := r.pause/2 + rand.N(r.pause)

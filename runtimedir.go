@@ -24,6 +24,8 @@ const (
 	EnvAutostart = "SWITCHBOARD_AUTOSTART"
 	// EnvBinary is the program to start a broker with.
 	EnvBinary = "SWITCHBOARD"
+	// EnvInstance is the launch that made this process, where the broker did: the session tells it.
+	EnvInstance = "SWITCHBOARD_INSTANCE"
 )
 
 // RuntimeDir returns the folder of this user's broker: $SWITCHBOARD_RUNTIME_DIR, else $XDG_RUNTIME_DIR/switchboard,

@@ -37,17 +37,18 @@ type clientSession struct {
 	wire     *wire  // nil: not connected. Changed by the reader, under sending
 	sequence uint64 // the last one used
 
-	mu      sync.Mutex // guards what follows
-	closed  bool
-	current *wire // being read, also while it is greeted
-	lastID  uint32
-	pending map[uint32]*call
-	held    []holding          // what was obtained, in order
-	byLease map[uint64]holding // names and doors
-	watches map[uint32]*Watcher
-	orphans []uint64 // leases that nobody wants any more
-	epoch   uint64   // counts sessions that began with nothing: leases of another one mean nothing
-	left    int      // pending calls that nobody waits for, and whose replies matter
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	current  *wire // being read, also while it is greeted
+	lastID   uint32
+	pending  map[uint32]*call
+	held     []holding          // what was obtained, in order
+	byLease  map[uint64]holding // names and doors
+	watches  map[uint32]*Watcher
+	outcomes map[*outcome]bool // that somebody waits for
+	orphans  []uint64          // leases that nobody wants any more
+	epoch    uint64            // counts sessions that began with nothing: leases of another one mean nothing
+	left     int               // pending calls that nobody waits for, and whose replies matter
 }
 
 // holding is something that the session holds at the broker, and obtains again from its successor.
@@ -314,6 +315,7 @@ func (s *clientSession) close() {
 	w := s.current
 	held, watches := s.held, s.watches
 	s.held, s.byLease, s.watches = nil, nil, nil
+	s.failOutcomesLocked(errClosed)
 	s.mu.Unlock()
 	s.stopPump()
 	if w != nil {
@@ -334,9 +336,9 @@ func (s *clientSession) close() {
 	s.role <- struct{}{}
 }
 
-// helloPayload names the session and the program.
+// helloPayload names the session, the program, and the launch that it is the process of.
 func (s *clientSession) helloPayload(b []byte) []byte {
-	return session.Hello{Session: s.id, Program: filepath.Base(os.Args[0])}.Append(b)
+	return session.Hello{Session: s.id, Program: filepath.Base(os.Args[0]), Instance: os.Getenv(EnvInstance)}.Append(b)
 }
 
 // errNotConnected: there is no connection, and none is made for this.

@@ -15,10 +15,11 @@ import (
 // pathBacklog is the backlog of a listening socket.
 const pathBacklog = 4096
 
-// socket is a listening socket that the broker bound, of a Listener with ByPath.
+// socket is a listening socket that the broker bound, of a Listener with ByPath or in a launched process.
 type socket struct {
 	file   *os.File
 	raw    syscall.RawConn
+	passed bool // by who launched us: it goes on without us
 	closed atomic.Bool
 }
 
@@ -74,7 +75,9 @@ func (s *socket) rest() (fds []*sys.FD) {
 
 // refuse refuses who connects from now on, also where the broker, or a child between fork and exec, still holds the socket.
 func (s *socket) refuse() {
-	s.closed.Store(true)
+	if s.closed.Store(true); s.passed {
+		return
+	}
 	_ = s.raw.Control(func(listener uintptr) { _ = sys.Shutdown(int(listener)) })
 }
 

@@ -22,10 +22,13 @@ type Status struct {
 	Names       int
 	Namespaces  int
 	Watches     int
-	Waiting     int    // callers that wait now
-	HandedOver  uint64 // connections, since the start
-	Refused     uint64 // callers, since the start
-	Descriptors int    // in the broker's table
+	Waiting     int      // callers that wait now
+	HandedOver  uint64   // connections, since the start
+	Refused     uint64   // callers, since the start
+	Descriptors int      // in the broker's table
+	Services    []string // folders with definitions, in the order in which they count
+	Backends    int      // that run, or are being started or ended
+	Launches    uint64   // of backends, since the start
 }
 
 // Status asks the broker for its state.
@@ -45,13 +48,30 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 		PID: int(m.PID), UID: int(m.UID), Version: m.Version, Folder: m.Folder, Started: time.UnixMilli(int64(m.Started)),
 		Sessions: int(m.Sessions), Names: int(m.Names), Namespaces: int(m.Namespaces), Watches: int(m.Watches), Waiting: int(m.Waiting),
 		HandedOver: m.HandedOver, Refused: m.Refused, Descriptors: int(m.Descriptors),
+		Services: m.Services, Backends: int(m.Backends), Launches: m.Launches,
 	}, nil
 }
 
-// Shutdown makes the broker end, politely, and waits until it has left: another one can be started then. It starts
+// ShutdownOption changes what [Client.Shutdown] does.
+type ShutdownOption interface{ applyShutdown(*session.Shutdown) }
+
+type shutdownOption func(*session.Shutdown)
+
+func (f shutdownOption) applyShutdown(m *session.Shutdown) { f(m) }
+
+// KeepBackends leaves what the broker launched to the next one, which finds it and uses it.
+func KeepBackends() ShutdownOption {
+	return shutdownOption(func(m *session.Shutdown) { m.KeepBackends = true })
+}
+
+// Shutdown makes the broker stop what it launched and end, politely, and waits until it has left: another one can be started then. It starts
 // none itself: if none runs the error is ErrUnavailable.
-func (c *Client) Shutdown(ctx context.Context) error {
-	cl := newCall(session.OpShutdown, empty)
+func (c *Client) Shutdown(ctx context.Context, opts ...ShutdownOption) error {
+	var m session.Shutdown
+	for _, opt := range opts {
+		opt.applyShutdown(&m)
+	}
+	cl := newCall(session.OpShutdown, m.Append)
 	cl.once = true
 	cl.apply = func(payload []byte, _ *sys.Buffer) error {
 		m, err := session.ParseReply(payload)

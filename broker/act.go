@@ -78,7 +78,7 @@ func (b *Broker) act(a directory.Action) {
 		b.welcome(a)
 	case directory.Publish:
 		e := b.wireEntry(a.Entry)
-		b.index.put(&record{namespace: a.Entry.Namespace, name: a.Entry.Name, kind: a.Entry.Kind, version: a.Entry.Version,
+		b.index.put(&record{namespace: a.Entry.Namespace, name: a.Entry.Name, kind: a.Entry.Kind, version: a.Entry.Version, scope: a.Entry.Scope,
 			reply: session.LookUpReply{Entry: e}.Append(nil)})
 	case directory.Unpublish:
 		b.index.remove(a.Namespace, a.Name)
@@ -93,6 +93,20 @@ func (b *Broker) act(a directory.Action) {
 		if s := b.session(a.Session); s != nil && a.Tell {
 			s.event(session.OpEnded, 0, session.Ended{Lease: uint64(a.Lease), Reason: a.Reason}.Append(nil))
 		}
+	case directory.Launch:
+		b.launch(a)
+	case directory.Proceed:
+		b.proceed(a.Backend)
+	case directory.Stop:
+		b.stopBackend(a)
+	case directory.Retire:
+		b.retire(a)
+	case directory.Count:
+		b.count(a.Backend)
+	case directory.Flush:
+		b.flush(a.Key)
+	case directory.Tell:
+		b.tell(a)
 	case directory.CloseSession:
 		if s := b.session(a.Session); s != nil {
 			b.log.Info("session closed", "pid", s.peer.PID, "uid", s.peer.UID, "code", uint32(code(a.Refusal.Reason)), "reason", a.Refusal.Text)
@@ -172,6 +186,9 @@ func (b *Broker) wireEntry(e directory.Entry) session.Entry {
 	}
 	if e.Path != "" {
 		w.Path = b.absolute(e.Path)
+	}
+	if be := b.backends[e.Backend]; be != nil {
+		w.Instance, w.Command = be.instance, be.definition.Summary
 	}
 	for _, c := range e.Callers[:min(len(e.Callers), maxCallersShown)] {
 		w.Callers = append(w.Callers, session.Caller{PID: uint32(c.PID), UID: uint32(c.UID)})

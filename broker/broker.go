@@ -19,6 +19,7 @@ import (
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/launch"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
@@ -57,7 +58,20 @@ type Broker struct {
 	sessions              sync.WaitGroup // their goroutines
 	handedNow, handedLive int            // connections taken since they were compared with the kernel's list; those it had then
 	comparing             atomic.Bool
-	tasks                 sync.WaitGroup
+
+	backends  map[directory.ID]*backend
+	instances map[string]directory.ID // of living backends
+	sockets   map[directory.Key]*socket
+	keep      bool // backends are left running at the end
+	launches  uint64
+
+	catalogue *catalogue
+	launcher  *launch.Launcher // nil: nothing can be launched here
+	probing   []*backend       // that are to be seen listening; the loop's
+	probeAt   int64
+	rotateAt  int64
+
+	tasks sync.WaitGroup
 
 	// Loop's own.
 	reading    map[directory.ID]*caller // callers whose line is not complete
@@ -89,6 +103,7 @@ func New(config Config) (*Broker, error) {
 		config: config, log: config.Logger, uid: os.Geteuid(), overflow: overflowUID(), started: time.Now(), epoch: sys.Monotonic(), maxFD: limit - reserve,
 		index: newIndex(), table: newTable(), directory: directory.New(config.Limits.directory()),
 		reading: make(map[directory.ID]*caller), trimAt: never,
+		backends: make(map[directory.ID]*backend), instances: make(map[string]directory.ID), sockets: make(map[directory.Key]*socket),
 		packets: sync.Pool{New: func() any { return newPacket() }},
 	}
 	rand.Read(b.instance[:])
@@ -99,6 +114,7 @@ func New(config Config) (*Broker, error) {
 		b.closeDescriptors()
 		return nil, err
 	}
+	b.bindActivation()
 	if b.folder.stale {
 		b.graceUntil = b.now() + int64(grace)
 	}
@@ -111,6 +127,9 @@ func (b *Broker) open() (err error) {
 		return err
 	}
 	if err := b.folder.cleanServices(); err != nil {
+		return err
+	}
+	if err := b.prepareLaunching(); err != nil {
 		return err
 	}
 	watch, err := sys.WatchFolder(b.folder.path)
@@ -183,10 +202,12 @@ func (b *Broker) Serve(ctx context.Context) error {
 	}
 	b.busyAt = b.now()
 	b.checkFolder() // what happened to it before it was watched
+	stopReaping := b.reapOrphans()
 	err := b.loop()
 	b.dismissAll() // all are gone, unless the loop failed
 	b.sessions.Wait()
 	b.tasks.Wait()
+	stopReaping()
 	return err
 }
 
@@ -242,6 +263,9 @@ func (b *Broker) closeDescriptors() {
 	if b.poller != nil {
 		b.poller.Close()
 	}
+	if b.launcher != nil {
+		b.launcher.Close()
+	}
 	b.folder.close()
 }
 
@@ -251,7 +275,7 @@ func (b *Broker) drop(id directory.ID) {
 	if d == nil || d.kind == sessionConn {
 		return
 	}
-	if d.kind != serviceSocket {
+	if d.kind != serviceSocket { // not all are in it
 		_ = b.poller.Remove(d.fd.Int()) // not all are in it
 	}
 	if d.path != "" {
@@ -309,7 +333,7 @@ func code(r directory.Reason) session.Code {
 		return session.OK
 	case directory.Malformed:
 		return session.Usage
-	case directory.Unknown, directory.WrongKind, directory.Mismatch:
+	case directory.Unknown, directory.WrongKind, directory.Mismatch, directory.NotStarted:
 		return session.Unavailable
 	case directory.Denied:
 		return session.NotAllowed

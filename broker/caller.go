@@ -185,11 +185,12 @@ func (b *Broker) call(c *caller, line []byte) {
 
 // place asks the directory for what a caller wants.
 func (b *Broker) place(c *caller, req dial.Request) {
+	definitions, scope := b.definitions(req.Name, req.Scope, c.peer.PID)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})
 	b.applyLocked(directory.Call{
-		Connection: c.id, Namespace: c.namespace, Name: req.Name, Version: req.Version, Scope: req.Scope,
+		Connection: c.id, Namespace: c.namespace, Name: req.Name, Version: req.Version, Scope: scope, Definitions: definitions,
 		Caller: directory.Peer{PID: c.peer.PID, UID: c.peer.UID}, Now: b.now(),
 	})
 	// One that waits is watched for a hang-up only: a half-close is legal, and early bytes keep it readable.
@@ -219,19 +220,24 @@ func auditLevel(r directory.Refusal) slog.Level {
 func (b *Broker) refuse(c *caller, r directory.Refusal, untaken bool) {
 	b.refused.Add(1)
 	b.log.Log(context.Background(), auditLevel(r), "caller refused", "pid", c.peer.PID, "uid", c.peer.UID, "code", uint32(code(r.Reason)), "reason", r.Text)
-	b.verdict(c, dial.Verdict{Code: code(r.Reason), Text: r.Text})
+	b.sendVerdict(c, dial.Verdict{Code: code(r.Reason), Text: r.Text})
 	if untaken {
 		_ = sys.Shutdown(c.fd.Int())
 	}
+	discard(c)
 }
 
 // verdict writes the broker's last word on a connection, which is then closed by the caller of this function.
 func (b *Broker) verdict(c *caller, v dial.Verdict) {
+	b.sendVerdict(c, v)
+	discard(c)
+}
+
+func (b *Broker) sendVerdict(c *caller, v dial.Verdict) {
 	var room [256]byte
 	if _, err := sys.Send(c.fd.Int(), v.Append(room[:0])); err != nil && !isHangUp(err) {
 		b.log.Debug("cannot send a verdict", "err", err)
 	}
-	discard(c)
 }
 
 // discard reads what a caller sent early: it would turn our close into a reset, which may overtake a verdict.

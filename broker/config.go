@@ -19,6 +19,14 @@ type Config struct {
 	Version    string       // told to clients; "" is the module's version
 	Logger     *slog.Logger // nil: nothing is logged
 	Ready      func()       // called once when every socket can be connected to
+
+	// Services are more folders with definitions of services, searched before the user's and the machine's.
+	Services []string
+	// Shim is a program whose main calls execshim.Run, such as the switchboard command: services are launched through it. "" is this
+	// program, if it called execshim.Run; without either nothing can be launched.
+	Shim string
+	// Subreaper says that this process is the broker's alone: orphans of services become its children, and it reaps every child.
+	Subreaper bool
 }
 
 // Listeners are the broker's listening sockets, both or none. The broker owns and closes them, and does not unlink

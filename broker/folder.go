@@ -178,13 +178,14 @@ func (f *folder) cleanServices() error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
+		if e.Type()&fs.ModeSymlink != 0 { // the name of a service whose newest version has its socket elsewhere
+			os.Remove(path)
+		}
 		if e.Type()&fs.ModeSocket == 0 {
 			continue
 		}
-		c, err := sys.Connect(path, sys.Stream, false)
-		if err == nil {
-			c.Close()
-		} else if errors.Is(err, syscall.ECONNREFUSED) {
+		// Asked of the kernel: a connection would be a caller who says nothing.
+		if listening, err := sys.ListeningAt(path); err == nil && !listening {
 			os.Remove(path)
 		}
 	}

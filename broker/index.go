@@ -25,6 +25,7 @@ type record struct {
 	name      string
 	kind      directory.Kind
 	version   string
+	scope     string
 	reply     []byte
 }
 

@@ -52,6 +52,12 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	if b.paused != 0 {
 		next = min(next, b.paused)
 	}
+	if len(b.probing) > 0 {
+		next = min(next, b.probeAt)
+	}
+	if len(b.backends) > 0 {
+		next = min(next, b.rotateAt)
+	}
 	if len(b.retry) > 0 {
 		next = min(next, b.retryAt)
 	}
@@ -60,7 +66,7 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	}
 	if b.ending != "" {
 		next = now // tick goes on with the end
-		if b.directory.Callers() > 0 || len(b.reading)+len(b.held) > 0 {
+		if b.directory.Callers() > 0 || b.directory.Backends() > 0 || len(b.reading)+len(b.held) > 0 {
 			next = now + int64(10*time.Millisecond)
 		}
 	}
@@ -102,13 +108,24 @@ func (b *Broker) handle(r sys.Ready) {
 		b.readDoor(d, r.Events&sys.HangUp != 0)
 	case sessionConn:
 		b.sessionWritable(d.session)
+	case backendControl:
+		b.readControl(d.backend)
+	case backendExit:
+		b.backendExited(d.backend)
+	case activationSocket:
+		b.knock(d.service)
+	case notifySocket:
+		b.readNotify(d.fd.Int())
 	}
 }
 
 // tick does what is due by time.
 func (b *Broker) tick() {
 	now := b.now()
+	b.probe(now)
+	b.rotateLogs(now)
 	if at, ok := b.deadline(); ok && at <= now {
+		b.tellLate(now)
 		// What was acknowledged in time, and is still queued, counts.
 		for _, s := range b.overdue(now) {
 			b.drain(s)
@@ -171,6 +188,7 @@ func (b *Broker) finish(reason string) {
 	b.mu.Unlock()
 	if len(listeners) > 0 {
 		b.log.Info("ending", "reason", reason)
+		b.apply(directory.Close{Reason: reason, Keep: b.keep, Now: b.now()})
 		// Unlinked first, under the folder's lock: who comes later finds no broker and starts one, which waits for the lock;
 		// who has connected is in the queue and is served.
 		if b.config.Listeners == nil {
@@ -193,11 +211,15 @@ func (b *Broker) finish(reason string) {
 	if (b.directory.Callers() > 0 || len(b.reading)+len(b.held) > 0) && b.now() < b.drainUntil {
 		return
 	}
+	if b.directory.Backends() > 0 && !b.keep || b.starting() {
+		return // each is killed when its time to stop is over
+	}
 	for _, id := range slices.Sorted(maps.Keys(b.table.entries)) {
 		if d := b.table.entries[id]; d != nil && d.kind == sessionConn {
 			b.bye(d.session, directory.Refusal{Reason: directory.OwnerGone, Text: reason})
 		}
 	}
+	b.folder.unlink(notifyName)
 	b.stop = true
 }
 

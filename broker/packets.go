@@ -198,8 +198,23 @@ func (s *clientSession) dispatch(p *packet, h session.Header, payload []byte) er
 		s.reply(p.reply, h, s.b.status().Append)
 		return nil
 	case session.OpShutdown:
-		s.shutdown(p, h)
-		return nil
+		m, err := session.ParseShutdown(payload)
+		if err == nil {
+			s.shutdown(p, h, m)
+		}
+		return err
+	case session.OpDeclare:
+		m, err := session.ParseDeclare(payload)
+		if err == nil {
+			s.declare(h, m)
+		}
+		return err
+	case session.OpStop, session.OpRestart, session.OpRetire:
+		m, err := session.ParseSelect(payload)
+		if err == nil {
+			s.supervise(h, m)
+		}
+		return err
 	}
 	return fmt.Errorf("%v is no request", h.Op)
 }

@@ -24,7 +24,7 @@ func (s *clientSession) hello(m session.Hello) {
 		return
 	}
 	peer := directory.Peer{PID: s.peer.PID, UID: s.peer.UID, Exe: s.executable()}
-	s.b.apply(directory.OpenSession{Now: s.b.now(), Session: s.id, Client: m.Session, Process: s.process, Peer: peer, Namespace: s.namespace, Request: s.request.ID})
+	s.b.apply(directory.OpenSession{Now: s.b.now(), Session: s.id, Client: m.Session, Process: s.process, Peer: peer, Namespace: s.namespace, Backend: s.launchedAs(m.Instance), Request: s.request.ID})
 }
 
 // welcome answers HELLO. A session that goes on takes the place of its old connection.
@@ -52,27 +52,36 @@ func (b *Broker) welcome(a directory.Welcome) {
 
 // lookUp answers from the index, without a lock and without allocating.
 func (s *clientSession) lookUp(p *packet, h session.Header, payload []byte) error {
-	n, kind, constraint, err := session.LookUpName(payload)
+	v, err := session.ViewLookUp(payload)
 	if err != nil {
 		return err
 	}
-	r := s.b.index.resolve(s.chain, n)
-	if r != nil && (kind == session.EntryAny || kind == session.EntryKind(r.kind)) && len(constraint) == 0 {
+	r := s.b.index.resolve(s.chain, v.Name)
+	if r != nil && (v.Kind == session.EntryAny || v.Kind == session.EntryKind(r.kind)) && len(v.Version) == 0 && len(v.Scope) == 0 {
 		reply := session.Header{Kind: session.KindReply, Op: h.Op, ID: h.ID}.Append(p.reply[:0])
 		s.send(append(reply, r.reply...))
 		return nil
 	}
-	refusal := directory.Refusal{}
-	if r == nil {
-		refusal = unknown(string(n))
-	} else if kind != session.EntryAny && kind != session.EntryKind(r.kind) {
-		refusal = directory.Refusal{Reason: directory.WrongKind, Text: fmt.Sprintf("name %q is a %v, not a %v", n, r.kind, kind)}
-	} else if refusal = directory.MatchVersion(r.name, r.version, string(constraint)); refusal.Reason == directory.OK {
-		s.reply(p.reply, h, func(b []byte) []byte { return append(b, r.reply...) })
-		return nil
-	}
-	s.reply(p.reply, h, session.LookUpReply{Code: code(refusal.Reason), Text: refusal.Text}.Append)
+	s.reply(p.reply, h, s.lookUpSlowly(v).Append)
 	return nil
+}
+
+// lookUpSlowly answers what the index does not: a constraint, a scope, or why there is no answer.
+func (s *clientSession) lookUpSlowly(v session.LookUpView) session.LookUpReply {
+	name := string(v.Name)
+	definitions, _ := s.b.definitions(name, string(v.Scope), s.peer.PID)
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	e, r := s.b.directory.LookUp(s.namespace, name, string(v.Version), string(v.Scope), directory.Kind(v.Kind))
+	switch {
+	case r.Reason == directory.OK:
+		return session.LookUpReply{Entry: s.b.wireEntry(e)}
+	case r.Reason == directory.Unknown && len(definitions) > 0:
+		r.Text = fmt.Sprintf("service %q does not run: its first caller starts it (switchboard dial %s)", name, name)
+	case r.Reason == directory.Unknown:
+		r = unknown(name)
+	}
+	return session.LookUpReply{Code: code(r.Reason), Text: r.Text}
 }
 
 // unknown says why there is no such name: because it cannot be one, or because nobody has it.
@@ -139,6 +148,14 @@ func (s *clientSession) answer(a directory.Answer) {
 		s.reply(nil, h, r.Append)
 	case session.OpNamespace:
 		s.reply(nil, h, session.NamespaceReply{Code: c, Text: text, Namespace: uint64(a.Reply.ID), Path: a.Reply.Path}.Append)
+	case session.OpDeclare:
+		s.reply(nil, h, session.DeclareReply{Code: c, Text: text, Lease: uint64(a.Reply.ID), Version: a.Reply.Version}.Append)
+	case session.OpStop, session.OpRestart, session.OpRetire:
+		r := session.BackendsReply{Code: c, Text: text}
+		for _, id := range a.Reply.Backends {
+			r.Backends = append(r.Backends, uint64(id))
+		}
+		s.reply(nil, h, r.Append)
 	case session.OpDoor:
 		s.reply(nil, h, session.DoorReply{Code: c, Text: text, Lease: uint64(a.Reply.ID)}.Append)
 	default:
@@ -180,7 +197,7 @@ func (s *clientSession) bind(op *directory.Claim) directory.Refusal {
 		// An owner that ended may still have its socket at this name's path.
 		b.applyLocked(directory.Continue{Now: b.now()})
 	}
-	if b.directory.Claimable(s.id, op.Name).Reason != directory.OK {
+	if b.directory.Claimable(s.id, *op).Reason != directory.OK {
 		return directory.Refusal{}
 	}
 	file := op.Name
@@ -252,13 +269,16 @@ func (s *clientSession) joinNamespace(h session.Header, m session.Namespace) {
 }
 
 // shutdown ends the broker, for those who are not confined to a namespace.
-func (s *clientSession) shutdown(p *packet, h session.Header) {
+func (s *clientSession) shutdown(p *packet, h session.Header, m session.Shutdown) {
 	if s.namespace != directory.Root {
 		s.reply(p.reply, h, session.Reply{Code: session.NotAllowed, Text: "who was given a namespace cannot end the broker"}.Append)
 		return
 	}
 	s.b.log.Info("shutdown asked for", "pid", s.peer.PID, "uid", s.peer.UID)
 	s.reply(p.reply, h, session.Reply{}.Append)
+	s.b.mu.Lock()
+	s.b.keep = s.b.keep || m.KeepBackends
+	s.b.mu.Unlock()
 	s.b.end("the broker was told to end by process " + fmt.Sprint(s.peer.PID))
 }
 

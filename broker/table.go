@@ -13,14 +13,18 @@ import (
 type kind uint8
 
 const (
-	brokerListener  kind = iota + 1
-	sessionListener      // session.sock
-	folderWatch          // inotify of the runtime folder
-	sessionConn          // of a session
-	processWatch         // pidfd of a session's process
-	callerSocket         // of a caller: reading its line, waiting, or handed over and not acknowledged
-	doorSocket           // our end of a door
-	serviceSocket        // listening socket that a service accepts on
+	brokerListener   kind = iota + 1
+	sessionListener       // session.sock
+	folderWatch           // inotify of the runtime folder
+	sessionConn           // of a session
+	processWatch          // pidfd of a session's process
+	callerSocket          // of a caller: reading its line, waiting, or handed over and not acknowledged
+	doorSocket            // our end of a door
+	serviceSocket         // listening socket that a service accepts on
+	backendControl        // what the exec shim of a backend says
+	backendExit           // pidfd of a backend
+	activationSocket      // listening socket of a service that is launched when somebody connects
+	notifySocket          // what backends say of themselves
 )
 
 // descriptor is one long-lived descriptor. Its id is the token of its readiness in the loop, and what the
@@ -31,6 +35,8 @@ type descriptor struct {
 	fd      *sys.FD
 	session *clientSession // for sessionConn and processWatch
 	caller  *caller        // for callerSocket
+	backend *backend       // for backendControl and backendExit
+	service *socket        // for activationSocket
 	path    string         // for serviceSocket: its name in the runtime folder
 }
 

@@ -184,7 +184,7 @@ func TestListJSON(t *testing.T) {
 	want := map[string]any{
 		"name": "com.example.a", "namespace": "/", "kind": "service", "state": "active",
 		"owner":   map[string]any{"pid": float64(service.Process.Pid), "uid": float64(os.Getuid()), "exe": exe},
-		"version": "1.2.3", "scope": "/srv", "connections": float64(1), "since": since,
+		"version": "1.2.3", "scope": "/srv", "connections": float64(1), "since": since, "instance": "", "command": "",
 	}
 	if diff := cmp.Diff(want, names[0]); diff != "" {
 		t.Errorf("ls --json (-want +got):\n%s", diff)

@@ -4,46 +4,78 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/switchboard-ipc/switchboard"
 )
 
-// callFlags are the flags of commands that call a name.
-type callFlags struct{ version, scope string }
-
-func (f *callFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.version, "version", "", "the versions that will do, like ^1.2")
-	cmd.Flags().StringVar(&f.scope, "scope", "", "the folder that the service must be for, an absolute path")
-}
-
-func (f *callFlags) options() []switchboard.DialOption {
-	var options []switchboard.DialOption
-	if f.version != "" {
-		options = append(options, switchboard.WithVersion(f.version))
-	}
-	if f.scope != "" {
-		options = append(options, switchboard.WithScope(f.scope))
-	}
-	return options
-}
-
 func (a *app) dialCommand() *cobra.Command {
 	var flags callFlags
+	var command commandFlags
 	cmd := &cobra.Command{
-		Use:   "dial NAME",
+		Use:   "dial NAME [-- COMMAND [ARG…]]",
 		Short: "call a name: stdin and stdout become the connection",
 		Long: `Dial calls NAME and relays between the connection and its own stdin and stdout. The end of stdin closes the
-sending half; when the other side closes the connection, dial ends with exit code 0, even while stdin is open.`,
-		Example: `  echo hello | switchboard dial com.example.up`,
-		Args:    arguments(1, 1, "one NAME"),
+sending half; when the other side closes the connection, dial ends with exit code 0, even while stdin is open.
+
+With a COMMAND, the broker runs it if nobody has NAME yet: however many call first, there is one process, and it
+outlives dial. It runs in a clean environment, in / or the scope's folder; --env, --pass-env and --dir change that. They
+are part of what the command is, and a NAME that runs something else is refused.
+--accept says how the command takes its callers:
+  listener    it accepts on the socket that LISTEN_FDS announces (descriptor 3), as systemd passes it
+  connection  each caller gets a process of its own, with the connection as stdin and stdout
+  path        it binds $SWITCHBOARD_SOCKET
+  native      it gives itself the name, with this program or a library`,
+		Example: `  echo hello | switchboard dial com.example.up
+  echo hello | switchboard dial --accept connection com.example.up -- tr a-z A-Z`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return checkDialArguments(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.dial(cmd.Context(), args[0], flags.options())
+			options, err := flags.dialOptions()
+			if err != nil {
+				return err
+			}
+			if len(args) > 1 {
+				launch, err := command.launch(args[1:])
+				if err != nil {
+					return err
+				}
+				options = append(options, launch)
+			}
+			return a.dial(cmd.Context(), args[0], options)
 		},
 	}
 	flags.register(cmd)
+	command.register(cmd)
 	return cmd
+}
+
+// checkDialArguments wants NAME, and what says how a command is run only with a command behind --.
+func checkDialArguments(cmd *cobra.Command, args []string) error {
+	const help = "(switchboard dial --help)"
+	dash := cmd.ArgsLenAtDash()
+	switch {
+	case len(args) == 0 || dash == 0:
+		return errors.New("dial wants one NAME " + help)
+	case dash < 0 && len(args) > 1:
+		return fmt.Errorf("dial wants one NAME, and not %q too: a command goes behind --, as in switchboard dial %s -- %[1]s %s", args[1], args[0], help)
+	case dash > 1:
+		return fmt.Errorf("dial wants one NAME, and not %q too %s", args[1], help)
+	case dash == 1 && len(args) == 1:
+		return errors.New("dial wants a COMMAND behind -- " + help)
+	case len(args) > 1:
+		return nil
+	}
+	for _, flag := range commandFlagNames {
+		if cmd.Flags().Changed(flag) {
+			return fmt.Errorf("--%s is about a command, and there is none: switchboard dial %s -- COMMAND %s", flag, args[0], help)
+		}
+	}
+	return nil
 }
 
 func (a *app) dial(ctx context.Context, name string, options []switchboard.DialOption) error {

@@ -28,7 +28,11 @@ Whoever reaches the address reaches the service, as you: bind 127.0.0.1, or a un
 			if err != nil {
 				return err
 			}
-			return a.forward(ctx, args[0], at, flags.options())
+			options, err := flags.dialOptions()
+			if err != nil {
+				return err
+			}
+			return a.forward(ctx, args[0], at, options)
 		},
 	}
 	flags.register(cmd)
@@ -39,7 +43,7 @@ func (a *app) forward(ctx context.Context, name string, at address, options []sw
 	client := a.client()
 	defer client.Close()
 	if _, err := client.LookUp(ctx, name); errors.Is(err, switchboard.ErrUnavailable) && a.brokerRuns(ctx) {
-		a.say("nobody has the name %s yet: clients are disconnected until somebody does", name)
+		a.say("nobody has the name %s yet: clients are disconnected until somebody does, unless a definition says what to launch for it", name)
 	} else if err != nil {
 		return err
 	}

@@ -119,7 +119,9 @@ type nameJSON struct {
 	Version     string    `json:"version"`
 	Scope       string    `json:"scope"`
 	Connections int       `json:"connections"`
-	Since       string    `json:"since"` // RFC 3339 with milliseconds
+	Since       string    `json:"since"`    // RFC 3339 with milliseconds
+	Instance    string    `json:"instance"` // of what the broker launched, else ""
+	Command     string    `json:"command"`  // what was run for it, else ""
 }
 
 type ownerJSON struct {
@@ -133,6 +135,7 @@ func entryJSON(e switchboard.Entry) nameJSON {
 		Name: e.Name, Namespace: e.Namespace, Kind: e.Kind.String(), State: e.State.String(),
 		Owner:   ownerJSON{e.PID, e.UID, e.Executable},
 		Version: e.Version, Scope: e.Scope, Connections: e.Connections, Since: timestamp(e.Since),
+		Instance: e.Instance, Command: e.Command,
 	}
 }
 

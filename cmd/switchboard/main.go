@@ -11,9 +11,12 @@ import (
 	"context"
 	"io"
 	"os"
+
+	"github.com/switchboard-ipc/switchboard/execshim"
 )
 
 func main() {
+	execshim.Run() // a backend that the broker launches begins as this program, and is here already
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

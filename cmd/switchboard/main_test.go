@@ -10,10 +10,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/execshim"
 )
 
 // TestMain makes the test binary the switchboard command, too: real processes are started by that name.
 func TestMain(m *testing.M) {
+	execshim.Run()
 	// A program built with the race detector sleeps a second before it exits, unless told otherwise.
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=10")

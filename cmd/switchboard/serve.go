@@ -23,16 +23,20 @@ import (
 
 func (a *app) serveCommand() *cobra.Command {
 	var file string
+	var services []string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "be the broker, in the foreground",
 		Long: `Serve is the broker. There is seldom a reason to start it by hand: whatever needs a broker starts one.
 It prints one line when it is ready, and ends on SIGTERM, on switchboard shutdown, or when it was idle for long enough.
 Systemd may start it (Type=notify) and bind its sockets (broker.sock and session.sock, by FileDescriptorName).
-On SIGHUP it reads its configuration file again: all of it counts at once, but for the format of the log.`,
+On SIGHUP it reads its configuration file again: all of it counts at once, but for the format of the log and the
+folders with definitions. Those are: --services in the order given, services of the file,
+$XDG_CONFIG_HOME/switchboard/services, /etc/switchboard/services; what is in them is read when it is needed.`,
 		Example: `  switchboard serve --config /etc/switchboard.toml
 
   # the file; these are the defaults
+  services  = []               # more folders with definitions, absolute; read once
   idle_exit = "0"              # end after so long without a name; 0: never
   [log]
   level  = "info"              # debug, info, warn, error
@@ -45,7 +49,7 @@ On SIGHUP it reads its configuration file again: all of it counts at once, but f
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			starter, idle, err := takeStarter()
 			if err == nil {
-				s := &server{app: a, file: file, starter: &starter, idle: idle}
+				s := &server{app: a, file: file, services: services, starter: &starter, idle: idle}
 				err = s.serve(cmd.Context())
 			}
 			starter.tell(err)
@@ -53,15 +57,17 @@ On SIGHUP it reads its configuration file again: all of it counts at once, but f
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "the configuration, a TOML file")
+	cmd.Flags().StringArrayVar(&services, "services", nil, "one more folder with definitions; may be repeated")
 	return cmd
 }
 
 // server is one run of the broker as a process.
 type server struct {
-	app     *app
-	file    string
-	starter *starter
-	idle    time.Duration // what the starter wants, if the configuration says nothing
+	app      *app
+	file     string
+	services []string // folders with definitions, beside those of the configuration
+	starter  *starter
+	idle     time.Duration // what the starter wants, if the configuration says nothing
 
 	level slog.LevelVar
 	log   *slog.Logger
@@ -79,6 +85,10 @@ func (s *server) serve(ctx context.Context) error {
 		return err
 	}
 	if s.dir, err = s.folder(); err != nil {
+		return err
+	}
+	services, err := absoluteFolders(s.services)
+	if err != nil {
 		return err
 	}
 	var output io.Writer = s.app.stderr
@@ -102,6 +112,8 @@ func (s *server) serve(ctx context.Context) error {
 		Limits:     settings.Limits.broker(),
 		Logger:     s.log,
 		Ready:      s.ready,
+		Services:   append(services, settings.Services...),
+		Subreaper:  true,
 	})
 	if err != nil {
 		return err
@@ -141,6 +153,19 @@ func (s *server) folder() (string, error) {
 		return "", fmt.Errorf("cannot resolve the runtime folder: %w", err)
 	}
 	return dir, nil
+}
+
+// absoluteFolders makes folders good for every working folder.
+func absoluteFolders(folders []string) ([]string, error) {
+	var all []string
+	for _, folder := range folders {
+		folder, err := filepath.Abs(folder)
+		if err != nil {
+			return nil, fmt.Errorf("cannot resolve a folder with definitions: %w", err)
+		}
+		all = append(all, folder)
+	}
+	return all, nil
 }
 
 // ready tells everybody who wants to know that every socket can be connected to.

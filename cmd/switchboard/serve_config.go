@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,6 +26,18 @@ type settings struct {
 		Format logFormat  `toml:"format"` // "auto", "text", "json"
 	} `toml:"log"`
 	Limits limits `toml:"limits"`
+	// Services are more folders with definitions, absolute.
+	Services []string `toml:"services"`
+}
+
+// checkServices refuses folders that would depend on where the broker was started.
+func (s *settings) checkServices() error {
+	for i, folder := range s.Services {
+		if !filepath.IsAbs(folder) {
+			return fmt.Errorf(": services[%d], %q, is not an absolute path", i, folder)
+		}
+	}
+	return nil
 }
 
 // limits are the broker's bounds; 0 is the broker's own default.
@@ -94,7 +107,7 @@ func parseSettings(data []byte, s *settings) error {
 	var fault *toml.DecodeError
 	switch {
 	case err == nil:
-		return nil
+		return s.checkServices()
 	case errors.As(err, &unknown):
 		row, _ := unknown.Errors[0].Position()
 		return fmt.Errorf(":%d: unknown key %q", row, strings.Join(unknown.Errors[0].Key(), "."))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,10 +46,13 @@ sessions       %d
 names          %d, in namespaces: %d
 watches        %d
 calls          %d handed over, %d refused, %d waiting
+backends       %d, launches: %d
 descriptors    %d
+services       %s
 `, s.PID, s.UID, s.Version, s.Folder, s.Started.Local().Format(time.DateTime),
 		time.Since(s.Started).Round(time.Second), s.Sessions, s.Names, s.Namespaces, s.Watches,
-		s.HandedOver, s.Refused, s.Waiting, s.Descriptors)
+		s.HandedOver, s.Refused, s.Waiting, s.Backends, s.Launches, s.Descriptors,
+		dash(strings.Join(s.Services, "\n"+strings.Repeat(" ", len("services       ")))))
 	return err
 }
 
@@ -62,19 +66,22 @@ func (a *app) noBroker(err error) error {
 
 // statusReport is the output of status --json.
 type statusReport struct {
-	PID         int    `json:"pid"`
-	UID         int    `json:"uid"`
-	Version     string `json:"version"`
-	Folder      string `json:"folder"`
-	Started     string `json:"started"` // RFC 3339 with milliseconds
-	Sessions    int    `json:"sessions"`
-	Names       int    `json:"names"`
-	Namespaces  int    `json:"namespaces"`
-	Watches     int    `json:"watches"`
-	Waiting     int    `json:"waiting"`
-	HandedOver  int    `json:"handed_over"`
-	Refused     int    `json:"refused"`
-	Descriptors int    `json:"descriptors"`
+	PID         int      `json:"pid"`
+	UID         int      `json:"uid"`
+	Version     string   `json:"version"`
+	Folder      string   `json:"folder"`
+	Started     string   `json:"started"` // RFC 3339 with milliseconds
+	Sessions    int      `json:"sessions"`
+	Names       int      `json:"names"`
+	Namespaces  int      `json:"namespaces"`
+	Watches     int      `json:"watches"`
+	Waiting     int      `json:"waiting"`
+	HandedOver  int      `json:"handed_over"`
+	Refused     int      `json:"refused"`
+	Descriptors int      `json:"descriptors"`
+	Backends    int      `json:"backends"`
+	Launches    int      `json:"launches"`
+	Services    []string `json:"services"` // folders with definitions
 }
 
 func statusJSON(s switchboard.Status) statusReport {
@@ -82,5 +89,6 @@ func statusJSON(s switchboard.Status) statusReport {
 		PID: s.PID, UID: s.UID, Version: s.Version, Folder: s.Folder, Started: timestamp(s.Started),
 		Sessions: int(s.Sessions), Names: int(s.Names), Namespaces: int(s.Namespaces), Watches: int(s.Watches),
 		Waiting: int(s.Waiting), HandedOver: int(s.HandedOver), Refused: int(s.Refused), Descriptors: int(s.Descriptors),
+		Backends: s.Backends, Launches: int(s.Launches), Services: append([]string{}, s.Services...),
 	}
 }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/switchboard-ipc/switchboard/internal/definition"
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/name"
+	"github.com/switchboard-ipc/switchboard/protocol/session"
+)
+
+// declare makes a name one that a command of the client's is launched for.
+func (s *clientSession) declare(h session.Header, m session.Declare) {
+	op, refusal := s.declaration(m)
+	if refusal.Reason != directory.OK {
+		s.change(h, directory.Fail{Refusal: refusal})
+		return
+	}
+	s.change(h, op)
+}
+
+func (s *clientSession) declaration(m session.Declare) (op directory.Declare, r directory.Refusal) {
+	malformed := func(text string) directory.Refusal {
+		return directory.Refusal{Reason: directory.Malformed, Text: text}
+	}
+	if why := s.foreign(); why != "" {
+		return op, directory.Refusal{Reason: directory.Denied, Text: why}
+	}
+	if err := name.Check(m.Name); err != nil {
+		return op, malformed(err.Error())
+	}
+	if m.Scope != "" && (!filepath.IsAbs(m.Scope) || len(m.Scope) > maxPath) {
+		return op, malformed(fmt.Sprintf("scope %q must be the absolute path of a folder, of at most %d bytes", m.Scope, maxPath))
+	}
+	version, err := definition.LowestVersion(m.Version)
+	if err != nil {
+		return op, malformed(err.Error())
+	}
+	def := definition.Default()
+	def.Name, def.Version, def.Exec, def.Env, def.Dir, def.Notify, def.Scoped = m.Name, version, m.Exec, m.Env, m.Dir, m.Notify, m.Scope != ""
+	if m.Accept != "" {
+		def.Accept = definition.Accept(m.Accept)
+	}
+	if err := def.Check(); err != nil {
+		return op, malformed(err.Error())
+	}
+	d := plain(def)
+	d.Hash, d.Scope = def.Hash(), m.Scope
+	files, _ := s.b.definitions(m.Name, m.Scope, s.peer.PID)
+	return directory.Declare{Lease: s.b.table.id(), Name: m.Name, Constraint: m.Version, Definition: d, Definitions: files}, r
+}
+
+// foreign says why this client may have no command run, or "". What the broker starts is outside of any sandbox that its
+// client is in, so it must be in none.
+func (s *clientSession) foreign() string {
+	if s.peer.UID != s.b.uid {
+		return fmt.Sprintf("a command is run only for user %d, whose the broker is", s.b.uid)
+	}
+	for _, ns := range []string{"user", "pid", "mnt"} {
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", s.peer.PID, ns))
+		ours, _ := os.Readlink("/proc/self/ns/" + ns)
+		if err != nil || theirs != ours {
+			return fmt.Sprintf("a command is not run for process %d: its %s namespace is not the broker's (it is in a sandbox or container); use a definition file", s.peer.PID, ns)
+		}
+	}
+	theirs, ours := confinement(s.peer.PID), confinement(os.Getpid())
+	if theirs == "" || theirs != ours {
+		return fmt.Sprintf("a command is not run for process %d: it is confined (no_new_privs or seccomp) and the broker is not; use a definition file", s.peer.PID)
+	}
+	return ""
+}
+
+// confinement is what /proc says of NoNewPrivs and Seccomp of a process.
+func confinement(pid int) string {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return ""
+	}
+	var found []byte
+	for _, line := range bytes.Split(status, []byte("\n")) {
+		if bytes.HasPrefix(line, []byte("NoNewPrivs:")) || bytes.HasPrefix(line, []byte("Seccomp:")) {
+			found = append(append(found, line...), ' ')
+		}
+	}
+	return string(found)
+}
+
+// supervise stops, restarts or retires backends.
+func (s *clientSession) supervise(h session.Header, m session.Select) {
+	if err := name.Check(m.Name); err != nil {
+		s.change(h, directory.Fail{Refusal: directory.Refusal{Reason: directory.Malformed, Text: err.Error()}})
+		return
+	}
+	sel := directory.Select{Name: m.Name, Version: m.Version, Scope: m.Scope}
+	switch h.Op {
+	case session.OpStop:
+		s.change(h, directory.StopBackends{Select: sel})
+	case session.OpRetire:
+		s.change(h, directory.RetireBackends{Select: sel})
+	default:
+		definitions, _ := s.b.definitions(m.Name, m.Scope, s.peer.PID)
+		s.change(h, directory.Restart{Select: sel, Definitions: definitions})
+	}
+}
+
+// launchedAs returns the backend of an instance, or 0.
+func (s *clientSession) launchedAs(instance string) directory.ID {
+	if instance == "" {
+		return 0
+	}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	return s.b.instances[instance]
+}
+
+// tell tells a session what became of a backend. The lock is held.
+func (b *Broker) tell(a directory.Tell) {
+	s := b.session(a.Session)
+	switch {
+	case s == nil:
+	case a.Started:
+		s.event(session.OpStarted, 0, session.Started{Lease: uint64(a.Backend)}.Append(nil))
+	default:
+		s.event(session.OpEnded, 0, session.Ended{Lease: uint64(a.Backend), Reason: a.Reason}.Append(nil))
+	}
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/launch"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+)
+
+// instanceFolder, in the runtime folder, has a record of each backend, and the sockets that have no name of their own.
+const instanceFolder = "i"
+
+// socket is the listening socket of a service that is launched when somebody connects. It is the broker's until a backend accepts
+// on it, and again after that has ended.
+type socket struct {
+	key     directory.Key
+	id      directory.ID // in the table
+	fd      *sys.FD
+	path    string // in the runtime folder
+	watched bool   // the loop tells when somebody connects
+}
+
+// socketPath is where the socket of a service is: s/NAME for one without a version and a scope, s/NAME@VERSION with a version; a
+// scoped one has no name to be found by.
+func socketPath(key directory.Key) (string, error) {
+	file := key.Name
+	switch {
+	case key.Scope != "" || key.Namespace != directory.Root:
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s", key.Namespace, key.Name, key.Version, key.Scope))
+		return filepath.Join(instanceFolder, hex.EncodeToString(sum[:8])+".sock"), nil
+	case key.Version != "":
+		file += "@" + key.Version
+	}
+	if len(file) > maxSocketName {
+		return "", fmt.Errorf("name %q is too long for a socket of its own: at most %d bytes with its version", key.Name, maxSocketName)
+	}
+	return filepath.Join(serviceFolder, file), nil
+}
+
+// bindSocket returns the socket of a service, bound now if it is not yet. The lock is held.
+func (b *Broker) bindSocket(key directory.Key) (*socket, error) {
+	if s := b.sockets[key]; s != nil {
+		return s, nil
+	}
+	path, err := socketPath(key)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := b.folder.listen(path, sys.Stream)
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{key: key, id: b.table.id(), fd: fd, path: path}
+	b.sockets[key] = s
+	b.table.put(&descriptor{id: s.id, kind: activationSocket, fd: fd, service: s})
+	b.linkNewest(key.Name)
+	return s, nil
+}
+
+// watchSocket has the loop tell when somebody connects, or stops it. The lock is held.
+func (b *Broker) watchSocket(s *socket, on bool) {
+	if s.watched == on {
+		return
+	}
+	var err error
+	if on {
+		err = b.poller.Add(s.fd.Int(), sys.Readable, uint64(s.id))
+	} else {
+		err = b.poller.Remove(s.fd.Int())
+	}
+	if err != nil {
+		b.log.Error("cannot watch a service's socket", "name", s.key.Name, "err", err)
+		return
+	}
+	s.watched = on
+}
+
+// closeSocket gives a socket up, and removes it from the folder. The lock is held.
+func (b *Broker) closeSocket(s *socket) {
+	b.watchSocket(s, false)
+	b.table.take(s.id)
+	if b.sockets[s.key] == s {
+		delete(b.sockets, s.key)
+		b.folder.unlink(s.path)
+	}
+	s.fd.Close()
+	b.linkNewest(s.key.Name)
+}
+
+// linkNewest makes s/NAME lead to the newest version of a service that has a socket and no scope. The lock is held.
+func (b *Broker) linkNewest(name string) {
+	newest, target := "", ""
+	consider := func(key directory.Key, path string) {
+		if key.Name == name && key.Scope == "" && key.Namespace == directory.Root && (target == "" || directory.NewerVersion(key.Version, newest)) {
+			newest, target = key.Version, path
+		}
+	}
+	for key, s := range b.sockets {
+		consider(key, s.path)
+	}
+	for _, be := range b.backends {
+		if be.definition.Accept == directory.Path && !be.hidden && be.listens {
+			consider(be.key, be.path)
+		}
+	}
+	link := b.folder.at(filepath.Join(serviceFolder, name))
+	if target == filepath.Join(serviceFolder, name) {
+		return
+	}
+	if st, err := os.Lstat(link); err == nil && st.Mode()&fs.ModeSymlink == 0 {
+		return // a socket of its own
+	}
+	if target == "" {
+		os.Remove(link)
+		return
+	}
+	temporary := link + "@new"
+	os.Remove(temporary)
+	err := os.Symlink(filepath.Join("..", target), temporary)
+	if err == nil {
+		err = os.Rename(temporary, link)
+	}
+	if err != nil {
+		b.log.Error("cannot link a service's name", "name", name, "err", err)
+	}
+}
+
+// bindActivation binds the sockets of all services that are launched by a connection.
+func (b *Broker) bindActivation() {
+	if b.launcher == nil {
+		return
+	}
+	for _, e := range b.catalogue.All() {
+		def := convert(e)
+		if e.Err != nil || def.Accept != directory.Listener || e.Definition.Scoped {
+			continue
+		}
+		key := directory.Key{Namespace: directory.Root, Name: e.Definition.Name, Version: def.Version}
+		b.mu.Lock()
+		if s, err := b.bindSocket(key); err != nil {
+			b.log.Error("cannot listen for a service", "name", key.Name, "err", err)
+		} else if !b.accepting(key) {
+			b.watchSocket(s, true)
+		}
+		b.mu.Unlock()
+	}
+}
+
+// accepting reports whether a backend is there for a key. The lock is held.
+func (b *Broker) accepting(key directory.Key) bool {
+	for _, be := range b.backends {
+		if be.key == key && !be.hidden {
+			return true
+		}
+	}
+	return false
+}
+
+// knock has a service launched because somebody connected to its socket.
+func (b *Broker) knock(s *socket) {
+	for _, e := range b.catalogue.Named(s.key.Name) {
+		if def := convert(e); def.Version == s.key.Version && !e.Definition.Scoped {
+			b.apply(directory.Knock{Key: s.key, Definition: def, Now: b.now()})
+			return
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.flush(s.key) // its definition is gone
+	b.closeSocket(s)
+}
+
+// flush closes what has connected to a service's socket: who asks by DIAL is told why. The lock is held.
+func (b *Broker) flush(key directory.Key) {
+	s := b.sockets[key]
+	if s == nil {
+		return
+	}
+	// A backend that had it left it blocking.
+	if err := sys.SetNonblock(s.fd.Int(), true); err != nil {
+		b.log.Error("cannot empty a service's socket", "name", key.Name, "err", err)
+		return
+	}
+	for {
+		fd, err := sys.Accept(s.fd.Int())
+		if err != nil {
+			return
+		}
+		sys.NewFD(fd).Close()
+	}
+}
+
+// hide takes the socket of a backend from newcomers, who find a new one. The lock is held.
+func (b *Broker) hide(be *backend) {
+	if be.hidden {
+		return
+	}
+	be.hidden = true
+	if s := be.socket; s != nil {
+		aside := filepath.Join(instanceFolder, be.instance+".old")
+		if err := os.Rename(b.folder.at(s.path), b.folder.at(aside)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			b.log.Error("cannot set a socket aside", "name", s.key.Name, "err", err)
+		}
+		be.path = aside
+		b.rerecord(be)
+		if b.sockets[s.key] == s {
+			delete(b.sockets, s.key)
+		}
+		if _, err := b.bindSocket(s.key); err != nil {
+			b.log.Error("cannot listen for a service", "name", s.key.Name, "err", err)
+		}
+	}
+	b.linkNewest(be.key.Name)
+}
+
+// unhide undoes hide: somebody connected meanwhile. The lock is held.
+func (b *Broker) unhide(be *backend) {
+	s := be.socket
+	if s == nil || !be.hidden {
+		return
+	}
+	if fresh := b.sockets[s.key]; fresh != nil {
+		b.flush(s.key)
+		b.closeSocket(fresh)
+	}
+	if err := os.Rename(b.folder.at(be.path), b.folder.at(s.path)); err != nil {
+		b.log.Error("cannot bring a socket back", "name", s.key.Name, "err", err)
+	}
+	be.hidden, be.path = false, s.path
+	b.rerecord(be)
+	b.sockets[s.key] = s
+	b.linkNewest(be.key.Name)
+}
+
+// rerecord writes where a backend's socket is now. The lock is held.
+func (b *Broker) rerecord(be *backend) {
+	be.record.Socket = be.path
+	if err := launch.WriteRecord(b.folder.at(instanceFolder), be.record); err != nil {
+		b.log.Error("cannot record a backend", "name", be.key.Name, "err", err)
+	}
+}

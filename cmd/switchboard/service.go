@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/internal/definition"
+)
+
+func (a *app) serviceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "service",
+		Short: "look at the definitions: what a broker launches for which name",
+		Long: `A definition is a file NAME.toml, or NAME@VERSION.toml, that says what a broker launches for the first caller of a
+name. These commands look at definitions, and at what runs of them; they start nothing.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q for service: it has ls, show and check", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.serviceLsCommand(), a.serviceShowCommand(), a.serviceCheckCommand())
+	return cmd
+}
+
+func (a *app) serviceLsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "list the definitions: which are valid, and what runs of them",
+		Long: `Ls lists the definitions in the folders of the broker that runs, else of one that would be started now, without those
+of serve --services.`,
+		Args: arguments(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := a.services(cmd.Context(), "")
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(a.stdout, all)
+			}
+			return printServices(a.stdout, all)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
+	return cmd
+}
+
+func (a *app) serviceShowCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show NAME",
+		Short: "tell what would run for a name, what does, and why not",
+		Long: `Show tells about the definitions of NAME, one for each version, and about what runs of them. A NAME without a definition
+ends with exit code 69; one with no valid definition, with 64.`,
+		Args: arguments(1, 1, "one NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.serviceShow(cmd.Context(), args[0], asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
+	return cmd
+}
+
+func (a *app) serviceShow(ctx context.Context, name string, asJSON bool) error {
+	all, err := a.services(ctx, name)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return &codeError{exitUnavailable, fmt.Errorf("no definition of %s: write %[1]s.toml into one of the folders\n%s", name, a.folderLines(ctx))}
+	}
+	if asJSON {
+		err = printJSON(a.stdout, all)
+	} else {
+		err = showServices(a.stdout, all)
+	}
+	for _, s := range all {
+		if s.Error == "" {
+			return err
+		}
+	}
+	return errors.Join(err, &codeError{code: exitUsage})
+}
+
+func (a *app) serviceCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE…",
+		Short: "say whether definition files are valid, and what is wrong where",
+		Long: `Check reads definition files as a broker of this user would. What is wrong goes to stderr, one line for each, as
+FILE:LINE: reason; then the exit code is 64.`,
+		Args: arguments(1, 1<<20, "at least one FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.serviceCheck(args) },
+	}
+}
+
+func (a *app) serviceCheck(files []string) error {
+	faulty := false
+	for _, file := range files {
+		d, err := definition.Load(file, os.Geteuid())
+		if err != nil {
+			faulty = true
+			fmt.Fprintln(a.stderr, err)
+			continue
+		}
+		if _, err := fmt.Fprintf(a.stdout, "%s: ok: %s runs %s\n", file, versioned(d.Name, d.Version), commandLine(d.Exec)); err != nil {
+			return err
+		}
+		if _, err := exec.LookPath(d.Exec[0]); err != nil {
+			fmt.Fprintf(a.stderr, "%s: note: here it cannot be run yet: %v\n", file, err)
+		}
+	}
+	if faulty {
+		return &codeError{code: exitUsage}
+	}
+	return nil
+}
+
+// serviceFolders returns the folders of the broker that runs, else those that one would have, and what the broker knows, else nil.
+func (a *app) serviceFolders(ctx context.Context, client *switchboard.Client) (folders []string, status *switchboard.Status) {
+	if s, err := client.Status(ctx); err == nil && len(s.Services) > 0 {
+		return s.Services, &s
+	}
+	return definition.Folders(nil, os.Getenv), nil
+}
+
+// folderLines lists the folders, indented.
+func (a *app) folderLines(ctx context.Context) string {
+	client := a.onlyRunning()
+	defer client.Close()
+	folders, _ := a.serviceFolders(ctx, client)
+	text := ""
+	for i, folder := range folders {
+		if i > 0 {
+			text += "\n"
+		}
+		text += "  " + folder
+	}
+	return text
+}
