@@ -74,11 +74,13 @@ type Broker struct {
 	tasks sync.WaitGroup
 
 	// Loop's own.
-	reading    map[directory.ID]*caller // callers whose line is not complete
-	slow       []*caller                // the same and some that are no more, the oldest first
-	held       []heldCaller             // callers of names whose owners may be on their way back
-	graceUntil int64                    // until when there are such
-	paused     int64                    // when accepting goes on after a lack of descriptors; 0: it is not paused
+	reading     map[directory.ID]*caller // callers whose line is not complete
+	slow        []*caller                // the same and some that are no more, the oldest first
+	held        []heldCaller             // callers of names whose owners may be on their way back
+	graceUntil  int64                    // until when there are such
+	undefined   map[string]struct{}      // names with an owner and without a definition, as of undefinedAt
+	undefinedAt int64
+	paused      int64 // when accepting goes on after a lack of descriptors; 0: it is not paused
 
 	handedOver, refused atomic.Uint64
 }

@@ -185,7 +185,7 @@ func (b *Broker) call(c *caller, line []byte) {
 
 // place asks the directory for what a caller wants.
 func (b *Broker) place(c *caller, req dial.Request) {
-	definitions, scope := b.definitions(req.Name, req.Scope, c.peer.PID)
+	definitions, scope := b.callable(c, req)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})

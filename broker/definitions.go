@@ -6,9 +6,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/definition"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/protocol/dial"
 )
 
 // catalogue is what files say can be launched.
@@ -81,4 +83,30 @@ func plain(d definition.Definition) directory.Definition {
 var accepts = map[definition.Accept]directory.Accept{
 	definition.Listener: directory.Listener, definition.Connection: directory.Connection,
 	definition.Path: directory.Path, definition.Native: directory.HandedOver,
+}
+
+// definitionsKept is for how long a name that has an owner is taken to have no definition after it was seen to have none. One that is
+// written meanwhile counts for callers a moment later; they are served either way.
+const definitionsKept = 100 * time.Millisecond
+
+// callable is definitions for a caller. The loop's.
+func (b *Broker) callable(c *caller, req dial.Request) ([]directory.Definition, string) {
+	now := b.now()
+	if now >= b.undefinedAt+int64(definitionsKept) {
+		clear(b.undefined)
+		b.undefinedAt = now
+	}
+	_, undefined := b.undefined[req.Name]
+	owned := b.index.find(c.namespace, []byte(req.Name)) != nil
+	if undefined && owned {
+		return nil, req.Scope
+	}
+	definitions, scope := b.definitions(req.Name, req.Scope, c.peer.PID)
+	if len(definitions) == 0 && owned {
+		if b.undefined == nil {
+			b.undefined = make(map[string]struct{})
+		}
+		b.undefined[req.Name] = struct{}{}
+	}
+	return definitions, scope
 }

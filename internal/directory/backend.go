@@ -192,9 +192,13 @@ func (d *Directory) claimant(s *session, ev *Claim) *backend {
 	return b
 }
 
-// claimed links a backend with the name that it claimed.
-func (d *Directory) claimed(b *backend, l *lease) {
-	b.lease = l.id
+// claimed sends a backend that claimed its name the callers who wait for it.
+func (d *Directory) claimed(id ID) {
+	l := d.leases[id]
+	if l == nil || l.backend == 0 {
+		return
+	}
+	b := d.backends[l.backend]
 	if b.state == starting && (b.notified || !b.definition.Notify) {
 		d.started(b)
 	} else if b.state == running { // it came back after a crash of the broker, or gave its name back before

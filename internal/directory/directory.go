@@ -188,6 +188,9 @@ func (ev Change) apply(d *Directory) {
 	case s.sequence + 1:
 		s.sequence = ev.Sequence
 		s.reply = ev.Op.do(d, s)
+		if claim, ok := ev.Op.(Claim); ok && s.reply.Reason == OK {
+			defer d.claimed(claim.Lease) // whoever claimed is told so before callers come
+		}
 	default:
 		d.fault(s, "the sequence is out of order")
 		return

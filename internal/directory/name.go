@@ -51,7 +51,7 @@ func (ev Claim) do(d *Directory, s *session) Reply {
 	}
 	d.list(l)
 	if b != nil {
-		d.claimed(b, l)
+		b.lease = l.id
 	}
 	return Reply{ID: l.id, Path: l.path}
 }

@@ -156,14 +156,14 @@ func (s *scene) native(n int, session, lease directory.ID, def directory.Definit
 	open.Backend, open.Now = nth(n), now
 	c := request(session, 1, claim(lease, "up"))
 	c.Now = now
-	want := []directory.Action{directory.Publish{Entry: e}}
+	want := []directory.Action{directory.Publish{Entry: e}, granted(session, 1, directory.Reply{ID: lease})} // before any caller
 	for _, id := range waiting {
 		want = append(want, handOver(id, session, lease))
 	}
 	s.play(
 		launched(nth(n), "", now),
 		on(open, directory.Welcome{Session: session, Request: 1, Namespace: "/"}),
-		on(c, append(want, granted(session, 1, directory.Reply{ID: lease}))...))
+		on(c, want...))
 	return e
 }
 
@@ -477,7 +477,7 @@ func TestNativeComesBack(t *testing.T) {
 		on(open, directory.Welcome{Session: 11, Request: 1, Namespace: "/"}),
 		on(request(11, 1, claim(22, "up")),
 			unpublish(), directory.EndLease{Lease: 20, Session: 10, Reason: "it broke the protocol"},
-			directory.Publish{Entry: e}, handOver(30, 11, 22), granted(11, 1, directory.Reply{ID: 22})),
+			directory.Publish{Entry: e}, granted(11, 1, directory.Reply{ID: 22}), handOver(30, 11, 22)),
 		on(directory.Continue{}))
 }
 
@@ -609,8 +609,8 @@ func TestRestart(t *testing.T) {
 	e.Backend = nth(3)
 	s.play(
 		launched(nth(3), "", 3), on(second, directory.Welcome{Session: 11, Request: 1, Namespace: "/"}),
-		on(request(11, 1, claim(21, "up")), directory.Publish{Entry: e},
-			directory.Tell{Session: 9, Backend: nth(3), Started: true}, handOver(31, 11, 21), granted(11, 1, directory.Reply{ID: 21})),
+		on(request(11, 1, claim(21, "up")), directory.Publish{Entry: e}, granted(11, 1, directory.Reply{ID: 21}),
+			directory.Tell{Session: 9, Backend: nth(3), Started: true}, handOver(31, 11, 21)),
 		on(directory.Taken{Session: 10, Connection: 30, Now: 4}, directory.Forget{Connection: 30}),
 		on(directory.Counted{Backend: nth(2), Now: 5}), // it has a caller
 		on(directory.Disconnected{Connections: []directory.ID{30}}),
@@ -898,7 +898,7 @@ func TestAdopt(t *testing.T) {
 	e.Backend, e.Version = nth(5), "2.0.0"
 	s.play(
 		on(open, directory.Welcome{Session: 11, Request: 1, Namespace: "/"}),
-		on(request(11, 1, claim(20, "up")), directory.Publish{Entry: e}, handOver(30, 11, 20), granted(11, 1, directory.Reply{ID: 20})),
+		on(request(11, 1, claim(20, "up")), directory.Publish{Entry: e}, granted(11, 1, directory.Reply{ID: 20}), handOver(30, 11, 20)),
 		on(directory.Tick{Now: 1 + 250e6}, directory.Count{Backend: nth(3)}),
 		on(directory.Counted{Backend: nth(3), Now: 1 + 250e6},
 			directory.EndLease{Lease: nth(3), Reason: "it was retired, and its last caller has gone"}, directory.Stop{Backend: nth(3)}))
