@@ -504,7 +504,7 @@ func (b *Broker) tellLate(now int64) {
 	b.mu.Lock()
 	var late []*backend
 	b.directory.Late(now, func(id directory.ID) {
-		if be := b.backends[id]; be != nil {
+		if be := b.backends[id]; be != nil && be.process != nil {
 			b.drainControl(be)
 			late = append(late, be)
 		}
@@ -528,7 +528,7 @@ func (b *Broker) rotateLogs(now int64) {
 	b.mu.Lock()
 	paths := make(map[string]bool)
 	for _, be := range b.backends {
-		if be.log != nil {
+		if be.process != nil && be.log != nil { // until there is a process the rest is its launcher's
 			paths[be.log.Path] = true
 		}
 	}

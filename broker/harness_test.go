@@ -25,14 +25,16 @@ import (
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/execshim"
 )
 
 // The broker under test is a process of its own, so that tests may run in parallel and yet count its descriptors and
 // goroutines. This binary plays every part: TestMain runs the role that roleVariable names.
-const roleVariable = "SWITCHBOARD_TEST_ROLE"
+const roleVariable = "TEST_ROLE" // not SWITCHBOARD_*: definitions may not set those
 
 func TestMain(m *testing.M) {
-	roles := map[string]func(args []string){"broker": brokerRole, "owner": ownerRole, "caller": callerRole}
+	execshim.Run()
+	roles := map[string]func(args []string){"broker": brokerRole, "owner": ownerRole, "caller": callerRole, "backend": backendRole}
 	if role := roles[os.Getenv(roleVariable)]; role != nil {
 		role(os.Args[1:])
 		return
@@ -56,6 +58,7 @@ type brokerOptions struct {
 	IdleExit    time.Duration
 	UID         int    // the user that it runs as, if not 0
 	Descriptors uint64 // its limit on descriptors, if not 0
+	Services    []string
 }
 
 func brokerRole(args []string) {
@@ -75,7 +78,7 @@ func brokerRole(args []string) {
 		o.Limits.TakeOver = deadline // a slow machine is no stopped owner
 	}
 	b, err := broker.New(broker.Config{
-		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit,
+		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit, Services: o.Services,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Ready:  func() { fmt.Println("ready") },
 	})
