@@ -268,29 +268,6 @@ restart = { min = "20s", max = "30s" }
 	}
 }
 
-func TestLaunchAdopted(t *testing.T) {
-	t.Parallel()
-	s := newServices(t)
-	s.add("up.toml", s.backend("up", "", "listener"))
-	first := s.broker()
-	before := reach(t, first.dir, "up")
-	first.ended = true
-	first.signal(syscall.SIGKILL)
-	first.exited()
-	b := startBrokerIn(t, first.dir, brokerOptions{Services: []string{s.dir}})
-	s.endBackends(b)
-	after := reach(t, b.dir, "up")
-	if after.pid != before.pid {
-		t.Errorf("process %s answers, before it was %s", after.pid, before.pid)
-	}
-	if err := errors.Join(before.echo(), after.echo()); err != nil {
-		t.Error(err)
-	}
-	if st := open(t, b.dir).status(); st.Launches != 0 || st.Backends != 1 {
-		t.Errorf("%d launches, %d backends, want 0, 1", st.Launches, st.Backends)
-	}
-}
-
 func TestLaunchIdleStop(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
