@@ -6,7 +6,6 @@ package broker_test
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
