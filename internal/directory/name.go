@@ -153,8 +153,9 @@ func (d *Directory) Claimable(session ID, ev Claim) Refusal {
 	if l := d.named(ns, ev.Name, ev.Version, ev.Scope); l != nil && d.alive(l) {
 		return taken(ev.Name, l.owner)
 	}
-	if b == nil {
-		if svc := ns.service(ev.Name, ev.Version, ev.Scope); svc != nil && (svc.current != 0 || len(svc.waiting) > 0) {
+	// A backend of a definition without a version may say which it is, but not take the place of another one.
+	if svc := ns.service(ev.Name, ev.Version, ev.Scope); svc != nil && (b == nil || b.service != svc.id) {
+		if svc.current != 0 || len(svc.waiting) > 0 {
 			return Refusal{NameTaken, fmt.Sprintf("name %q is taken: the broker has launched %s for it", ev.Name, svc.definition.Summary)}
 		}
 	}

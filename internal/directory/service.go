@@ -328,12 +328,16 @@ func (d *Directory) occupied(svc *service) bool {
 	})
 }
 
-// holder returns the lease of a session that was not launched and has a service's name in its version and scope, or nil.
+// holder returns the lease of one that was not launched for a service, and has its name in its version and scope, or nil.
 func (d *Directory) holder(svc *service) *lease {
-	if l := d.named(d.namespaces[svc.namespace], svc.name, svc.version, svc.scope); l != nil && l.backend == 0 && d.alive(l) {
-		return l
+	l := d.named(d.namespaces[svc.namespace], svc.name, svc.version, svc.scope)
+	if l == nil || !d.alive(l) {
+		return nil
 	}
-	return nil
+	if b := d.backends[l.backend]; b != nil && b.service == svc.id {
+		return nil
+	}
+	return l
 }
 
 func (d *Directory) backingOff(svc *service) Refusal {

@@ -4,6 +4,7 @@ package directory_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -24,16 +25,26 @@ type world struct {
 	ended    map[directory.ID]bool
 	sessions map[directory.ID]uint64 // their sequences
 	closed   bool
-	log      []string
+	log      []applied
+}
+
+// applied is an event and what it led to.
+type applied struct {
+	event   directory.Event
+	actions []directory.Action
 }
 
 func (w *world) id() directory.ID { w.next++; return w.next }
 
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
-	for _, line := range w.log {
-		format += "\n%s"
-		args = append(args, line)
+	for _, e := range w.log {
+		format += "\n%T%+v"
+		args = append(args, e.event, e.event)
+		for _, a := range e.actions {
+			format += "\n    %T%+v"
+			args = append(args, a, a)
+		}
 	}
 	w.t.Fatalf(format, args...)
 }
@@ -44,13 +55,10 @@ func (w *world) apply(ev directory.Event) {
 	for _, svc := range w.d.Export().Services {
 		notBefore[svc.Key] = svc.NotBefore
 	}
-	w.log = append(w.log, fmt.Sprintf("%T%+v", ev, ev))
 	actions := slices.Clone(w.d.Apply(ev))
-	for _, a := range actions {
-		w.log = append(w.log, fmt.Sprintf("    %T%+v", a, a))
-	}
-	if got, copied := fmt.Sprintf("%+v", actions), fmt.Sprintf("%+v", w.twin.Apply(ev)); got != copied {
-		w.fail("the original and its copy differ:\n%s\n%s", got, copied)
+	w.log = append(w.log, applied{ev, actions})
+	if copied := w.twin.Apply(ev); !slices.EqualFunc(actions, copied, func(a, b directory.Action) bool { return reflect.DeepEqual(a, b) }) {
+		w.fail("the original and its copy differ:\n%+v\n%+v", actions, copied)
 	}
 	if err := w.d.Check(); err != nil {
 		w.fail("check: %v", err)
@@ -138,15 +146,15 @@ func (w *world) copy(fresh bool) {
 	w.d.Deadline() // forgets what is stale
 	w.twin.Deadline()
 	img := w.d.Export()
-	if a, b := fmt.Sprintf("%+v", img), fmt.Sprintf("%+v", w.twin.Export()); a != b {
-		w.fail("the original and its copy differ:\n%s\n%s", a, b)
+	if b := w.twin.Export(); !reflect.DeepEqual(img, b) {
+		w.fail("the original and its copy differ:\n%+v\n%+v", img, b)
 	}
 	twin, err := directory.Import(img, w.limits)
 	if err != nil {
 		w.fail("cannot import: %v", err)
 	}
-	if a, b := fmt.Sprintf("%+v", w.d.Export()), fmt.Sprintf("%+v", twin.Export()); a != b {
-		w.fail("exported\n%s\nand after import\n%s", a, b)
+	if b := twin.Export(); !reflect.DeepEqual(img, b) {
+		w.fail("exported\n%+v\nand after import\n%+v", img, b)
 	}
 	if fresh {
 		w.d, w.twin = w.twin, twin

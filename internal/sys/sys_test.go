@@ -24,8 +24,9 @@ func pair(t *testing.T, typ SocketType) (a, b *FD) {
 	return a, b
 }
 
+// TestMessage is not parallel: a process that another test forks holds copies of these sockets until it execs,
+// and closed numbers are used again.
 func TestMessage(t *testing.T) {
-	t.Parallel()
 	a, b := pair(t, Seqpacket)
 	if err := SetPassCred(b.Int(), true); err != nil {
 		t.Fatal(err)
