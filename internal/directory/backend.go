@@ -238,10 +238,12 @@ func (ev Ended) apply(d *Directory) {
 	}
 	svc := d.services[b.service]
 	what := cmpOr(ev.Status, "ended")
+	was := b.state
+	b.state = stopping
 	if l := d.leases[b.lease]; l != nil { // who still waits there wants to know what comes next
 		d.endLease(l.id, "its process "+what, true)
 	}
-	switch b.state {
+	switch was {
 	case starting:
 		d.failed(b, "it "+what+startAdvice(b.definition, ev), ev.Output)
 	case running:

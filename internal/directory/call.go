@@ -49,6 +49,10 @@ func (ev Call) apply(d *Directory) {
 // callLease sends a caller to the owner of a name.
 func (d *Directory) callLease(c *caller, l *lease) {
 	d.touch(l)
+	if b := d.backends[l.backend]; b != nil && b.state == starting { // it has its name, and is not ready
+		d.await(c, d.services[b.service], nil)
+		return
+	}
 	if l.accept != HandedOver {
 		d.do(Redirect{Connection: c.id, Path: l.path})
 		return

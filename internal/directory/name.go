@@ -197,7 +197,7 @@ func (d *Directory) endName(l *lease, reason string) {
 	next := d.unclaim(l)
 	for _, id := range stranded {
 		c := d.callers[id]
-		if next != nil && !c.moved {
+		if next != nil && !c.moved && (!c.handed || d.lostFor(l)) {
 			c.moved = true // once: what ends again and again must not keep it for ever
 			d.queue(next, c)
 			continue
@@ -210,6 +210,13 @@ func (d *Directory) endName(l *lease, reason string) {
 	if len(stranded) > 0 {
 		d.feedStarved()
 	}
+}
+
+// lostFor reports whether what a backend was handed and did not acknowledge is never taken by it, once the next instance runs: that
+// comes after its end, unless it was retired. Two processes must not have one connection.
+func (d *Directory) lostFor(l *lease) bool {
+	b := d.backends[l.backend]
+	return b.state == stopping && !b.retired || d.sessions[l.session].ended && !b.retired
 }
 
 func (d *Directory) inFlightOf(l ID) []ID {

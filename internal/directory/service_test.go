@@ -629,8 +629,9 @@ func TestRestart(t *testing.T) {
 		on(directory.Ended{Backend: nth(4), Status: "exited", Now: 8}, directory.Tell{Session: 9, Backend: nth(4),
 			Reason: `service "up" did not start: it exited before it claimed the name; it is tried again after 100 ms`}),
 		on(request(9, 4, directory.StopBackends{Select: up}),
-			// What it had not taken would have the next, which is not tried yet.
-			refuse(31, directory.BackingOff, `service "up" is not tried again for 100 ms: it exited before it claimed the name; it is tried again after 100 ms`),
+			// It may still take what it was handed: a retired one's successor does not wait for its end.
+			directory.Refuse{Connection: 31, Untaken: true, Refusal: directory.Refusal{Reason: directory.OwnerGone,
+				Text: `the owner of "up" is gone before it took the connection: it was stopped by process 100 (/usr/bin/up) of user 1000`}},
 			directory.EndLease{Lease: 21, Session: 11, Tell: true, Reason: "it was stopped by process 100 (/usr/bin/up) of user 1000"},
 			directory.Stop{Backend: nth(3)}, granted(9, 4, directory.Reply{Backends: []directory.ID{nth(3)}})))
 }

@@ -13,6 +13,7 @@ package dial
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,9 +40,9 @@ type Request struct {
 }
 
 // Check says why the request cannot be written as a line, with the text of
-// [ParseRequest]: the name must be one, the version and the scope must be free
-// of spaces and control characters and be UTF-8, the scope must be absolute,
-// and all must fit in MaxRequest.
+// [ParseRequest]: the name must be one, the version must be free of spaces and
+// control characters, both it and the scope must be UTF-8, the scope must be
+// absolute, and all must fit in MaxRequest.
 func (r Request) Check() error {
 	if err := name.Check(r.Name); err != nil {
 		return err
@@ -52,7 +53,7 @@ func (r Request) Check() error {
 		}
 	}
 	if r.Scope != "" {
-		if err := checkValue(scope, r.Scope); err != nil {
+		if err := checkScope(r.Scope); err != nil {
 			return err
 		}
 	}
@@ -70,10 +71,45 @@ func (r Request) Append(b []byte) []byte {
 		b = append(append(append(b, ' '), version+"="...), r.Version...)
 	}
 	if r.Scope != "" {
-		b = append(append(append(b, ' '), scope+"="...), r.Scope...)
+		b = appendEscaped(append(append(b, ' '), scope+"="...), r.Scope)
 	}
 	return append(b, '\n')
 }
+
+// appendEscaped writes a scope as it stands in a line: bytes that separate are written as % and two hexadecimal digits.
+func appendEscaped(b []byte, scope string) []byte {
+	for i := range len(scope) {
+		if c := scope[i]; separates(c) || c == '%' {
+			b = fmt.Appendf(b, "%%%02X", c)
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// unescape is the inverse of appendEscaped.
+func unescape(value string) (string, error) {
+	if !strings.Contains(value, "%") {
+		return value, nil
+	}
+	var b []byte
+	for i := 0; i < len(value); i++ {
+		if value[i] != '%' {
+			b = append(b, value[i])
+			continue
+		}
+		c, err := hex.DecodeString(value[i+1 : min(i+3, len(value))])
+		if err != nil || len(c) != 1 {
+			return "", fmt.Errorf("scope %q has a %% at byte %d without two hexadecimal digits: write %%25 for a %%", value, i+1)
+		}
+		b = append(b, c[0])
+		i += 2
+	}
+	return string(b), nil
+}
+
+func separates(c byte) bool { return c <= ' ' || c == 0x7f }
 
 // size is the length of what Append appends.
 func (r Request) size() int {
@@ -82,7 +118,7 @@ func (r Request) size() int {
 		n += len(" "+version+"=") + len(r.Version)
 	}
 	if r.Scope != "" {
-		n += len(" "+scope+"=") + len(r.Scope)
+		n += len(" "+scope+"=") + len(appendEscaped(nil, r.Scope))
 	}
 	return n
 }
@@ -156,6 +192,15 @@ func (r *Request) set(field string, at int) error {
 	if err := checkValue(key, value); err != nil {
 		return fmt.Errorf("field at byte %d: %w", at, err)
 	}
+	if key == scope {
+		var err error
+		if value, err = unescape(value); err == nil {
+			err = checkScope(value)
+		}
+		if err != nil {
+			return fmt.Errorf("field at byte %d: %w", at, err)
+		}
+	}
 	*into = value
 	return nil
 }
@@ -166,12 +211,22 @@ func checkValue(key, value string) error {
 		return fmt.Errorf("%s %q is not UTF-8", key, value)
 	}
 	for i := range len(value) {
-		if c := value[i]; c <= ' ' || c == 0x7f {
+		if c := value[i]; separates(c) {
 			return fmt.Errorf("%s %q has %q at byte %d: spaces and control characters are not allowed", key, value, c, i+1)
 		}
 	}
-	if key == scope && value[0] != '/' {
-		return fmt.Errorf("scope %q is not an absolute path", value)
+	return nil
+}
+
+// checkScope says what is wrong with a folder.
+func checkScope(folder string) error {
+	switch {
+	case !utf8.ValidString(folder):
+		return fmt.Errorf("scope %q is not UTF-8", folder)
+	case folder[0] != '/':
+		return fmt.Errorf("scope %q is not an absolute path", folder)
+	case strings.IndexByte(folder, 0) >= 0:
+		return fmt.Errorf("scope %q has a zero byte, which no path has", folder)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ func TestRequest(t *testing.T) {
 		{"DIAL a\n", dial.Request{Name: "a"}},
 		{"DIAL com.example.up version=^1.2\n", dial.Request{Name: "com.example.up", Version: "^1.2"}},
 		{"DIAL com.example.up scope=/home/me\n", dial.Request{Name: "com.example.up", Scope: "/home/me"}},
+		{"DIAL a scope=/my%20été%0A%25\n", dial.Request{Name: "a", Scope: "/my été\n%"}},
 		{"DIAL a version=>=1.2,<2 scope=/é=1\n", dial.Request{Name: "a", Version: ">=1.2,<2", Scope: "/é=1"}},
 		{"DIAL version=1 version=1\n", dial.Request{Name: "version=1", Version: "1"}},
 		{"DIAL a scope=/" + long + "\n", dial.Request{Name: "a", Scope: "/" + long}},
@@ -69,6 +70,11 @@ func TestRequestErrors(t *testing.T) {
 		{"DIAL a scope=\n", `field "scope" at byte 8 has no value: leave it out, or write scope=VALUE`},
 		{"DIAL a version=1 version=1\n", `a second field "version" at byte 18`},
 		{"DIAL a scope=/ scope=\n", `a second field "scope" at byte 16`},
+		{"DIAL a scope=/%\n", `field at byte 8: scope "/%" has a % at byte 2 without two hexadecimal digits: write %25 for a %`},
+		{"DIAL a scope=/%2\n", `field at byte 8: scope "/%2" has a % at byte 2 without two hexadecimal digits: write %25 for a %`},
+		{"DIAL a scope=/%2x\n", `field at byte 8: scope "/%2x" has a % at byte 2 without two hexadecimal digits: write %25 for a %`},
+		{"DIAL a scope=/%00\n", `field at byte 8: scope "/\x00" has a zero byte, which no path has`},
+		{"DIAL a scope=/%FF\n", `field at byte 8: scope "/\xff" is not UTF-8`},
 		{"DIAL a scope=home\n", `field at byte 8: scope "home" is not an absolute path`},
 		{"DIAL a scope=/\xff\n", `field at byte 8: scope "/\xff" is not UTF-8`},
 		{"DIAL a version=1\t2\n", `field at byte 8: version "1\t2" has '\t' at byte 2` + chars},
@@ -92,7 +98,7 @@ func TestRequestCheck(t *testing.T) {
 		{dial.Request{Name: "a b"}, name.Check("a b").Error()},
 		{dial.Request{Name: "a", Version: "1 2"}, `version "1 2" has ' ' at byte 2: spaces and control characters are not allowed`},
 		{dial.Request{Name: "a", Scope: "x"}, `scope "x" is not an absolute path`},
-		{dial.Request{Name: "a", Scope: "/a\n"}, `scope "/a\n" has '\n' at byte 3: spaces and control characters are not allowed`},
+		{dial.Request{Name: "a", Scope: "/a\x00"}, `scope "/a\x00" has a zero byte, which no path has`},
 		{dial.Request{Name: "a", Scope: "/" + strings.Repeat("x", 500)}, `the request has 515 bytes, more than 512`},
 	}
 	for _, test := range tests {
@@ -136,7 +142,7 @@ func TestComplete(t *testing.T) {
 }
 
 func FuzzRequest(f *testing.F) {
-	for _, s := range []string{"DIAL a\n", "DIAL a version=^1.2 scope=/home/me\nearly", "DIAL a scope=/ version=1\n", "GET /\n", "DIAL a scope=x\n"} {
+	for _, s := range []string{"DIAL a\n", "DIAL a version=^1.2 scope=/home/me\nearly", "DIAL a scope=/ version=1\n", "GET /\n", "DIAL a scope=x\n", "DIAL a scope=/%20%2f\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, peeked []byte) {
@@ -156,7 +162,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		encoded := r.Append(nil)
 		again, err := dial.ParseRequest(encoded)
-		if err != nil || again != r || len(encoded) != len(line) {
+		if err != nil || again != r || len(encoded) > len(line) {
 			t.Fatalf("%q became %q, %+v, %v", line, encoded, again, err)
 		}
 	})
