@@ -23,10 +23,10 @@ type watchedNames struct {
 	synced  bool              // Synced was told
 }
 
-// nameKey is what stays the same when another broker numbers the leases.
-type nameKey struct{ namespace, name string }
+// nameKey is what stays the same when another broker numbers the leases. A name has several versions, scopes, and processes.
+type nameKey struct{ namespace, name, version, scope, instance string }
 
-func keyOf(e *Entry) nameKey { return nameKey{e.Namespace, e.Name} }
+func keyOf(e *Entry) nameKey { return nameKey{e.Namespace, e.Name, e.Version, e.Scope, e.Instance} }
 
 func (n *watchedNames) pop() (Event, bool) {
 	if len(n.queue) == 0 {

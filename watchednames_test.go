@@ -15,6 +15,12 @@ func change(kind session.ChangeKind, lease uint64, name string, pid uint32) sess
 	return session.Changed{Kind: kind, Entry: session.Entry{Lease: lease, Name: name, Namespace: "/", PID: pid}}
 }
 
+// version is a change of a name's version.
+func version(v string, c session.Changed) session.Changed {
+	c.Entry.Version = v
+	return c
+}
+
 func TestWatchedNames(t *testing.T) {
 	t.Parallel()
 	const appeared, changed, gone = session.ChangeAppeared, session.ChangeChanged, session.ChangeGone
@@ -32,6 +38,13 @@ func TestWatchedNames(t *testing.T) {
 			{what: change(changed, 1, "a", 9), want: []string{"changed a 9"}},
 			{what: change(gone, 1, "a", 9), want: []string{"gone a 9"}},
 			{what: change(gone, 1, "a", 9)},
+		},
+		"versions side by side": {
+			{what: version("1.0.0", change(appeared, 1, "a", 9)), want: []string{"appeared a 9"}},
+			{what: version("2.0.0", change(appeared, 2, "a", 10)), want: []string{"appeared a 10"}},
+			{what: version("2.0.0", change(appeared, 2, "a", 10))},
+			{what: version("1.0.0", change(gone, 1, "a", 9)), want: []string{"gone a 9"}},
+			{what: version("2.0.0", change(changed, 2, "a", 10)), want: []string{"changed a 10"}},
 		},
 		"gone before it was listed": {
 			{what: change(gone, 1, "a", 9)},

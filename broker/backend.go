@@ -62,13 +62,19 @@ func (b *Broker) prepareLaunching() error {
 		}
 	}
 	b.folder.unlink(notifyName)
-	path := filepath.Join(b.folder.path, notifyName)
-	fd, err := sys.BindDatagram(path)
-	if err != nil {
-		return err
+	addresses := []string{filepath.Join(b.folder.path, notifyName)}
+	if b.uid == 0 {
+		b.notifyName = "@switchboard/" + hex.EncodeToString(b.instance[:]) + "/notify"
+		addresses = append(addresses, b.notifyName)
 	}
-	if err := b.watch(&descriptor{id: b.table.id(), kind: notifySocket, fd: fd}); err != nil {
-		return err
+	for _, address := range addresses {
+		fd, err := sys.BindDatagram(address)
+		if err != nil {
+			return err
+		}
+		if err := b.watch(&descriptor{id: b.table.id(), kind: notifySocket, fd: fd}); err != nil {
+			return err
+		}
 	}
 	b.adoptAll()
 	return nil
@@ -139,6 +145,9 @@ func (b *Broker) start(be *backend) error {
 	}
 	if be.definition.Notify {
 		setting.Notify = filepath.Join(b.folder.path, notifyName)
+		if setting.Other { // who cannot enter the folder
+			setting.Notify = b.notifyName
+		}
 	}
 	be.command = launch.Command{
 		Instance: be.instance, Name: be.key.Name, Env: launch.Environment(setting), Dir: run.Dir, Accept: accept, UID: uid, GID: gid, Groups: groups,
@@ -418,16 +427,19 @@ func (b *Broker) releaseSocket(be *backend) {
 		b.table.take(be.socket.id)
 		be.socket.fd.Close()
 	}
-	s := b.sockets[be.key]
-	if s == nil || b.accepting(be.key) {
+	if b.accepting(be.key) {
 		return
 	}
-	if be.definition.Source == "" || be.key.Scope != "" || b.ending != "" {
+	s, defined := b.sockets[be.key], be.definition.Source != "" && be.key.Scope == "" && b.ending == ""
+	switch {
+	case s != nil && defined:
+		b.watchSocket(s, true)
+	case s != nil:
 		b.flush(be.key)
 		b.closeSocket(s)
-		return
+	case defined: // it had been found again, and had its socket for itself
+		b.rescanAt = b.now()
 	}
-	b.watchSocket(s, true)
 }
 
 // stopBackend tells a backend to end, or kills it. The lock is held.

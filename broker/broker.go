@@ -71,6 +71,10 @@ type Broker struct {
 	probeAt   int64
 	rotateAt  int64
 
+	notifyName      string // of a root broker: where backends of other users say what they say of themselves
+	definitionWatch *sys.FD
+	rescanAt        int64 // when the definitions are looked at again
+
 	tasks sync.WaitGroup
 
 	// Loop's own.
@@ -102,7 +106,7 @@ func New(config Config) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		config: config, log: config.Logger, uid: os.Geteuid(), overflow: overflowUID(), started: time.Now(), epoch: sys.Monotonic(), maxFD: limit - reserve,
+		config: config, log: config.Logger, uid: os.Geteuid(), overflow: overflowUID(), started: time.Now(), epoch: sys.Monotonic(), maxFD: limit - reserve, rescanAt: never,
 		index: newIndex(), table: newTable(), directory: directory.New(config.Limits.directory()),
 		reading: make(map[directory.ID]*caller), trimAt: never,
 		backends: make(map[directory.ID]*backend), instances: make(map[string]directory.ID), sockets: make(map[directory.Key]*socket),
@@ -116,6 +120,7 @@ func New(config Config) (*Broker, error) {
 		b.closeDescriptors()
 		return nil, err
 	}
+	b.watchDefinitions()
 	b.bindActivation()
 	if b.folder.stale {
 		b.graceUntil = b.now() + int64(grace)

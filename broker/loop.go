@@ -58,6 +58,7 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	if len(b.backends) > 0 {
 		next = min(next, b.rotateAt)
 	}
+	next = min(next, b.rescanAt)
 	if len(b.retry) > 0 {
 		next = min(next, b.retryAt)
 	}
@@ -116,6 +117,8 @@ func (b *Broker) handle(r sys.Ready) {
 		b.knock(d.service)
 	case notifySocket:
 		b.readNotify(d.fd.Int())
+	case definitionWatch:
+		b.definitionsChanged()
 	}
 }
 
@@ -124,6 +127,7 @@ func (b *Broker) tick() {
 	now := b.now()
 	b.probe(now)
 	b.rotateLogs(now)
+	b.rescan(now)
 	if at, ok := b.deadline(); ok && at <= now {
 		b.tellLate(now)
 		// What was acknowledged in time, and is still queued, counts.

@@ -29,17 +29,14 @@ type socket struct {
 	watched bool   // the loop tells when somebody connects
 }
 
-// socketPath is where the socket of a service is: s/NAME for one without a version and a scope, s/NAME@VERSION with a version; a
-// scoped one has no name to be found by.
+// socketPath is where the socket of a service is: s/NAME@VERSION for one with a version and without a scope. s/NAME is a link to the
+// newest of them, so the one without a version is elsewhere too; a scoped one has no name to be found by.
 func socketPath(key directory.Key) (string, error) {
-	file := key.Name
-	switch {
-	case key.Scope != "" || key.Namespace != directory.Root:
+	if key.Version == "" || key.Scope != "" || key.Namespace != directory.Root {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%s", key.Namespace, key.Name, key.Version, key.Scope))
 		return filepath.Join(instanceFolder, hex.EncodeToString(sum[:8])+".sock"), nil
-	case key.Version != "":
-		file += "@" + key.Version
 	}
+	file := key.Name + "@" + key.Version
 	if len(file) > maxSocketName {
 		return "", fmt.Errorf("name %q is too long for a socket of its own: at most %d bytes with its version", key.Name, maxSocketName)
 	}
@@ -108,14 +105,11 @@ func (b *Broker) linkNewest(name string) {
 		consider(key, s.path)
 	}
 	for _, be := range b.backends {
-		if be.definition.Accept == directory.Path && !be.hidden && be.listens {
+		if be.listens && !be.hidden && (be.definition.Accept == directory.Path || be.definition.Accept == directory.Listener) {
 			consider(be.key, be.path)
 		}
 	}
 	link := b.folder.at(filepath.Join(serviceFolder, name))
-	if target == filepath.Join(serviceFolder, name) {
-		return
-	}
 	if st, err := os.Lstat(link); err == nil && st.Mode()&fs.ModeSymlink == 0 {
 		return // a socket of its own
 	}
@@ -134,27 +128,6 @@ func (b *Broker) linkNewest(name string) {
 	}
 }
 
-// bindActivation binds the sockets of all services that are launched by a connection.
-func (b *Broker) bindActivation() {
-	if b.launcher == nil {
-		return
-	}
-	for _, e := range b.catalogue.All() {
-		def := convert(e)
-		if e.Err != nil || def.Accept != directory.Listener || e.Definition.Scoped {
-			continue
-		}
-		key := directory.Key{Namespace: directory.Root, Name: e.Definition.Name, Version: def.Version}
-		b.mu.Lock()
-		if s, err := b.bindSocket(key); err != nil {
-			b.log.Error("cannot listen for a service", "name", key.Name, "err", err)
-		} else if !b.accepting(key) {
-			b.watchSocket(s, true)
-		}
-		b.mu.Unlock()
-	}
-}
-
 // accepting reports whether a backend is there for a key. The lock is held.
 func (b *Broker) accepting(key directory.Key) bool {
 	for _, be := range b.backends {
@@ -163,20 +136,6 @@ func (b *Broker) accepting(key directory.Key) bool {
 		}
 	}
 	return false
-}
-
-// knock has a service launched because somebody connected to its socket.
-func (b *Broker) knock(s *socket) {
-	for _, e := range b.catalogue.Named(s.key.Name) {
-		if def := convert(e); def.Version == s.key.Version && !e.Definition.Scoped {
-			b.apply(directory.Knock{Key: s.key, Definition: def, Now: b.now()})
-			return
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.flush(s.key) // its definition is gone
-	b.closeSocket(s)
 }
 
 // flush closes what has connected to a service's socket: who asks by DIAL is told why. The lock is held.
@@ -205,18 +164,18 @@ func (b *Broker) hide(be *backend) {
 		return
 	}
 	be.hidden = true
-	if s := be.socket; s != nil {
+	if be.definition.Accept == directory.Listener && be.path != "" {
 		aside := filepath.Join(instanceFolder, be.instance+".old")
-		if err := os.Rename(b.folder.at(s.path), b.folder.at(aside)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			b.log.Error("cannot set a socket aside", "name", s.key.Name, "err", err)
+		if err := os.Rename(b.folder.at(be.path), b.folder.at(aside)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			b.log.Error("cannot set a socket aside", "name", be.key.Name, "err", err)
 		}
 		be.path = aside
 		b.rerecord(be)
-		if b.sockets[s.key] == s {
-			delete(b.sockets, s.key)
+		if s := b.sockets[be.key]; s != nil && s == be.socket {
+			delete(b.sockets, be.key)
 		}
-		if _, err := b.bindSocket(s.key); err != nil {
-			b.log.Error("cannot listen for a service", "name", s.key.Name, "err", err)
+		if _, err := b.bindSocket(be.key); err != nil {
+			b.log.Error("cannot listen for a service", "name", be.key.Name, "err", err)
 		}
 	}
 	b.linkNewest(be.key.Name)
@@ -224,20 +183,22 @@ func (b *Broker) hide(be *backend) {
 
 // unhide undoes hide: somebody connected meanwhile. The lock is held.
 func (b *Broker) unhide(be *backend) {
-	s := be.socket
-	if s == nil || !be.hidden {
+	path, err := socketPath(be.key)
+	if err != nil || !be.hidden {
 		return
 	}
-	if fresh := b.sockets[s.key]; fresh != nil {
-		b.flush(s.key)
+	if fresh := b.sockets[be.key]; fresh != nil {
+		b.flush(be.key)
 		b.closeSocket(fresh)
 	}
-	if err := os.Rename(b.folder.at(be.path), b.folder.at(s.path)); err != nil {
-		b.log.Error("cannot bring a socket back", "name", s.key.Name, "err", err)
+	if err := os.Rename(b.folder.at(be.path), b.folder.at(path)); err != nil {
+		b.log.Error("cannot bring a socket back", "name", be.key.Name, "err", err)
 	}
-	be.hidden, be.path = false, s.path
+	be.hidden, be.path = false, path
 	b.rerecord(be)
-	b.sockets[s.key] = s
+	if be.socket != nil { // an adopted one is its backend's alone
+		b.sockets[be.key] = be.socket
+	}
 	b.linkNewest(be.key.Name)
 }
 

@@ -25,6 +25,7 @@ const (
 	backendExit           // pidfd of a backend
 	activationSocket      // listening socket of a service that is launched when somebody connects
 	notifySocket          // what backends say of themselves
+	definitionWatch       // inotify of the folders of definitions
 )
 
 // descriptor is one long-lived descriptor. Its id is the token of its readiness in the loop, and what the

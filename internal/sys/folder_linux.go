@@ -89,7 +89,24 @@ func WatchFolder(path string) (*FD, error) {
 	return NewFD(n), nil
 }
 
-// DrainWatch empties a descriptor of WatchFolder.
+// NewWatch returns an empty inotify descriptor.
+func NewWatch() (*FD, error) {
+	n, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, os.NewSyscallError("inotify_init1", err)
+	}
+	return NewFD(n), nil
+}
+
+// WatchEntries has a descriptor of NewWatch tell of changes of a folder's entries; files only when they were written whole. Again
+// for the same folder it changes nothing.
+func WatchEntries(fd int, path string) error {
+	const mask = unix.IN_CREATE | unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_ATTRIB | unix.IN_ONLYDIR
+	_, err := unix.InotifyAddWatch(fd, path, mask)
+	return os.NewSyscallError("inotify_add_watch", err)
+}
+
+// DrainWatch empties a descriptor of WatchFolder or NewWatch.
 func DrainWatch(fd int) {
 	var b [4096]byte
 	for {

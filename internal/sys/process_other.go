@@ -52,3 +52,5 @@ func BindDatagram(string) (*FD, error)        { return nil, errors.ErrUnsupporte
 func StatSocket(string) (SocketFile, error)   { return SocketFile{}, errors.ErrUnsupported }
 func ListeningAt(string) (bool, error)        { return false, errors.ErrUnsupported }
 func UseOf([]SocketFile) ([]SocketUse, error) { return nil, errors.ErrUnsupported }
+func NewWatch() (*FD, error)                  { return nil, errors.ErrUnsupported }
+func WatchEntries(int, string) error          { return errors.ErrUnsupported }
