@@ -170,7 +170,6 @@ func (b *Broker) hide(be *backend) {
 			b.log.Error("cannot set a socket aside", "name", be.key.Name, "err", err)
 		}
 		be.path = aside
-		b.rerecord(be)
 		if s := b.sockets[be.key]; s != nil && s == be.socket {
 			delete(b.sockets, be.key)
 		}
@@ -178,6 +177,7 @@ func (b *Broker) hide(be *backend) {
 			b.log.Error("cannot listen for a service", "name", be.key.Name, "err", err)
 		}
 	}
+	b.rerecord(be)
 	b.linkNewest(be.key.Name)
 }
 
@@ -202,9 +202,12 @@ func (b *Broker) unhide(be *backend) {
 	b.linkNewest(be.key.Name)
 }
 
-// rerecord writes where a backend's socket is now. The lock is held.
+// rerecord writes where a backend's socket is now, and whether newcomers find it. The lock is held.
 func (b *Broker) rerecord(be *backend) {
-	be.record.Socket = be.path
+	if be.process == nil {
+		return
+	}
+	be.record.Socket, be.record.Retired = be.path, be.hidden
 	if err := launch.WriteRecord(b.folder.at(instanceFolder), be.record); err != nil {
 		b.log.Error("cannot record a backend", "name", be.key.Name, "err", err)
 	}

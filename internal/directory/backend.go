@@ -533,6 +533,8 @@ type Adopt struct {
 	Owner      Peer
 	Path       string
 	Since      int64
+	Retired    bool // newcomers were kept from it
+	Starting   bool // it does not listen on its path yet
 	Now        int64
 }
 
@@ -549,13 +551,19 @@ func (ev Adopt) apply(d *Directory) {
 	case ev.Definition.Accept == Connection:
 		l := d.own(b, svc)
 		d.leases[l.id] = l
-	case svc.current != 0: // two of one key: the other one was retired
+	case ev.Retired || svc.current != 0:
 		b.retired = true
 		if ev.Definition.Accept != HandedOver {
 			l := d.own(b, svc)
 			l.state = Retiring
 			d.leases[l.id] = l
 		}
+	case ev.Starting:
+		svc.current = b.id
+		b.state, b.deadline, b.notified = starting, d.now+b.definition.Start, false
+		d.timed[b.id] = struct{}{}
+		d.do(Adopted{Backend: b.id, Key: svc.key()})
+		return
 	default:
 		svc.current = b.id
 		if ev.Definition.Accept != HandedOver {

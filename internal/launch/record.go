@@ -33,6 +33,7 @@ type Record struct {
 	Accept    string   `json:"accept"`
 	Socket    string   `json:"socket,omitempty"`
 	Log       string   `json:"log,omitempty"`
+	Retired   bool     `json:"retired,omitempty"` // newcomers were kept from it
 
 	StopTimeout time.Duration   `json:"stop_timeout,omitempty"` // nanoseconds
 	IdleStop    time.Duration   `json:"idle_stop,omitempty"`    // nanoseconds
