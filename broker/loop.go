@@ -230,6 +230,12 @@ func (b *Broker) finish(reason string) {
 // checkFolder ends a broker that nobody can find any more: its folder or a socket in it was removed or replaced.
 // Its sessions are told BYE and go to the broker that takes its place.
 func (b *Broker) checkFolder() {
+	b.mu.Lock()
+	ending := b.ending != ""
+	b.mu.Unlock()
+	if ending { // the sockets are removed by us
+		return
+	}
 	gone := !b.folder.current()
 	for _, name := range []string{brokerSocket, sessionSocket} {
 		if b.config.Listeners == nil && !exists(filepath.Join(b.folder.path, name)) {

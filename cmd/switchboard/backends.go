@@ -77,9 +77,6 @@ func (a *app) backendCommand(verb backendVerb) *cobra.Command {
 			return a.noBroker(err)
 		case err != nil:
 			return err
-		case n == 0:
-			a.say("no process of %s runs that the broker launched", args[0])
-			return nil
 		}
 		_, err = fmt.Fprintf(a.stdout, "%s %s: %d\n", verb.done, args[0], n)
 		return err

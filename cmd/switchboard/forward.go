@@ -43,7 +43,7 @@ func (a *app) forward(ctx context.Context, name string, at address, options []sw
 	client := a.client()
 	defer client.Close()
 	if _, err := client.LookUp(ctx, name); errors.Is(err, switchboard.ErrUnavailable) && a.brokerRuns(ctx) {
-		a.say("nobody has the name %s yet: clients are disconnected until somebody does, unless a definition says what to launch for it", name)
+		a.say("nobody has the name %s yet: each client has it launched, if a definition says how, and is disconnected otherwise", name)
 	} else if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@
 //
 //	go run ./examples/grpc serve &
 //	go run ./examples/grpc check
+//
+// The server can also be launched by its first caller: docs/daemons.md has the definition.
 package main
 
 import (
@@ -16,6 +18,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -64,10 +67,21 @@ func serve(ctx context.Context) error {
 // check calls the server once. The connection needs no TLS: it never leaves the machine, and the kernel vouches for
 // who is at its other end.
 func check(ctx context.Context, out io.Writer) error {
+	var server atomic.Int64 // the process that took the connection
 	c, err := grpc.NewClient("passthrough:///"+name,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, name string) (net.Conn, error) {
-			return switchboard.Dial(ctx, name)
+			c, err := switchboard.Dial(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			who, err := switchboard.Peer(c)
+			if err != nil {
+				c.Close()
+				return nil, err
+			}
+			server.Store(int64(who.PID))
+			return c, who.Close()
 		}))
 	if err != nil {
 		return err
@@ -77,6 +91,6 @@ func check(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s is %s\n", name, answer.Status)
+	_, err = fmt.Fprintf(out, "%s is %s, says process %d\n", name, answer.Status, server.Load())
 	return err
 }

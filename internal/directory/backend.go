@@ -322,12 +322,12 @@ func (d *Directory) failed(b *backend, why string, output []string) {
 	delay = min(delay, svc.definition.RetryMax)
 	svc.failures++
 	svc.notBefore = d.now + max(delay, 0)
-	text := fmt.Sprintf("%s; it is tried again after %s", why, duration(delay))
+	last := ""
 	if len(output) > 0 {
-		text += "; its last output:\n" + strings.Join(output, "\n")
+		last = "; its last output:\n" + strings.Join(output, "\n")
 	}
-	svc.reason = text
-	r := Refusal{NotStarted, fmt.Sprintf("service %q did not start: %s", svc.name, text)}
+	svc.reason = why + last
+	r := Refusal{NotStarted, fmt.Sprintf("service %q did not start: %s; it is tried again after %s%s", svc.name, why, duration(delay), last)}
 	if c := d.callers[b.caller]; c != nil {
 		d.drop(c)
 		d.refuse(c, r)
@@ -364,7 +364,7 @@ func (d *Directory) stop(b *backend, reason string, kill bool) {
 		svc.current = 0
 	}
 	if l := d.leases[b.lease]; l != nil {
-		d.endLease(l.id, reason, true)
+		d.endLease(l.id, reason, false) // it is told by its signal, and then may serve to the end whom it has
 		b.lease = 0
 	}
 	if b.launched {

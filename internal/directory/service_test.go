@@ -263,7 +263,7 @@ func TestProcessForEachCaller(t *testing.T) {
 	s.play(
 		on(directory.Ended{Backend: nth(3), Status: "exited with status 3", Failed: true, Output: []string{"no", "way"}, Now: 4},
 			untaken(refuse(101, directory.NotStarted, why)), refuse(109, directory.NotStarted, why), refuse(110, directory.NotStarted, why)),
-		on(ask(120, 5, def), refuse(120, directory.BackingOff, `service "up" is not tried again for 100 ms: `+why[len(`service "up" did not start: `):])),
+		on(ask(120, 5, def), refuse(120, directory.BackingOff, `service "up" is not tried again for 100 ms: it exited with status 3; its last output:`+"\nno\nway")),
 		// The others start all the same.
 		on(directory.Accepted{Backend: nth(4), Socket: 10, Now: 6}, directory.Forget{Connection: 102}, directory.Notify{
 			Session: 11, Watch: 5, Kind: directory.Appeared, Entry: func() directory.Entry {
@@ -321,7 +321,7 @@ func TestFailedStart(t *testing.T) {
 				}
 				s.play(
 					on(directory.Ended{Backend: b, Status: "exited with status 3", Failed: true, Output: []string{"no"}, Now: now + 1e6}, want...),
-					on(ask(id+3, now+2e6, def), refuse(id+3, directory.BackingOff, fmt.Sprintf(`service "up" is not tried again for %d ms: %s`, ms-1, reason))))
+					on(ask(id+3, now+2e6, def), refuse(id+3, directory.BackingOff, fmt.Sprintf("service \"up\" is not tried again for %d ms: it exited with status 3; its last output:\nno", ms-1))))
 				id, now = id+10, now+1e6+ms*1e6
 			}
 			// Without a try for the longest time there is, it is forgotten.
@@ -379,7 +379,7 @@ func TestNotReadyInTime(t *testing.T) {
 				directory.Stop{Backend: b, Kill: true}),
 			on(directory.Ready{Backend: b, Now: startTime}), // too late
 			on(ask(32, startTime, def), refuse(32, directory.BackingOff,
-				`service "up" is not tried again for 100 ms: `+what+"; it is tried again after 100 ms; its last output:\nhm")),
+				`service "up" is not tried again for 100 ms: `+what+"; its last output:\nhm")),
 			on(ask(33, startTime+minRetry, def)), // its end is waited for
 			on(directory.Tick{Now: startTime + 1e9}, directory.Stop{Backend: b, Kill: true}),
 			on(directory.Ended{Backend: b, Status: "was killed", Failed: true, Now: startTime + 1e9}, launch(nth(3), def)))
@@ -410,7 +410,7 @@ func TestListenerThatFails(t *testing.T) {
 			unpublish(), directory.EndLease{Lease: b, Reason: "its process exited"}, directory.Flush{Key: key0(def)}),
 		on(later, directory.Flush{Key: key0(def)}),
 		on(ask(30, 4, def), refuse(30, directory.BackingOff, `service "up" is not tried again for 100 ms: it exited before it accepted its callers `+
-			`(a program that serves one caller on its standard input wants accept "connection"); it is tried again after 100 ms`)))
+			`(a program that serves one caller on its standard input wants accept "connection")`)))
 	broken := knock
 	broken.Definition.Broken, broken.Now = "line 3: what?", 1e12
 	s.play(on(directory.Tick{Now: 1e12}), on(broken, directory.Flush{Key: key0(def)}))
@@ -615,7 +615,7 @@ func TestRestart(t *testing.T) {
 		on(directory.Counted{Backend: nth(2), Now: 5}), // it has a caller
 		on(directory.Disconnected{Connections: []directory.ID{30}}),
 		on(directory.Counted{Backend: nth(2), Now: 6},
-			directory.EndLease{Lease: 20, Session: 10, Tell: true, Reason: "it was retired, and its last caller has gone"}, directory.Stop{Backend: nth(2)}),
+			directory.EndLease{Lease: 20, Session: 10, Reason: "it was retired, and its last caller has gone"}, directory.Stop{Backend: nth(2)}),
 		on(directory.Ended{Backend: nth(2), Now: 7}), on(directory.EndSession{Session: 10, Reason: "exited"}))
 
 	// What is broken, or stopping, is not restarted; what fails to start says so.
@@ -632,7 +632,7 @@ func TestRestart(t *testing.T) {
 			// It may still take what it was handed: a retired one's successor does not wait for its end.
 			directory.Refuse{Connection: 31, Untaken: true, Refusal: directory.Refusal{Reason: directory.OwnerGone,
 				Text: `the owner of "up" is gone before it took the connection: it was stopped by process 100 (/usr/bin/up) of user 1000`}},
-			directory.EndLease{Lease: 21, Session: 11, Tell: true, Reason: "it was stopped by process 100 (/usr/bin/up) of user 1000"},
+			directory.EndLease{Lease: 21, Session: 11, Reason: "it was stopped by process 100 (/usr/bin/up) of user 1000"},
 			directory.Stop{Backend: nth(3)}, granted(9, 4, directory.Reply{Backends: []directory.ID{nth(3)}})))
 }
 
@@ -707,7 +707,7 @@ func TestIdle(t *testing.T) {
 		on(directory.Disconnected{Connections: []directory.ID{30}}),
 		on(directory.Counted{Backend: nth(2), Now: 6e9 - 1}),
 		on(directory.Counted{Backend: nth(2), Now: 6e9}, unpublish(),
-			directory.EndLease{Lease: 20, Session: 10, Tell: true, Reason: "nobody has called it for 1000 ms"}, directory.Stop{Backend: nth(2)}))
+			directory.EndLease{Lease: 20, Session: 10, Reason: "nobody has called it for 1000 ms"}, directory.Stop{Backend: nth(2)}))
 }
 
 // TestVersionsSideBySide: newcomers get the newest that they allow, in the scope that they ask for.
