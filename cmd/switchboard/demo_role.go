@@ -16,7 +16,7 @@ import (
 // demoRoleCommand is what the processes of the tour run.
 func (a *app) demoRoleCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "_demo {owner NAME [SOCKET] | caller NAME}",
+		Use:    "_demo {owner NAME [SOCKET] | caller NAME | sayer NAME WORD | failing NAME}",
 		Short:  "a process of the tour",
 		Hidden: true,
 		Args:   arguments(2, 3, "a role and a NAME"),
@@ -28,6 +28,10 @@ func (a *app) demoRoleCommand() *cobra.Command {
 				return a.demoOwner(ctx, args[1], args[2:])
 			case "caller":
 				return a.demoCaller(ctx, args[1])
+			case "sayer":
+				return a.serveName(ctx, args[1], nil, answerAlways(args[len(args)-1]))
+			case "failing":
+				return &codeError{demoStatus, errors.New(demoReason)}
 			}
 			return usagef("unknown role %q", args[0])
 		},
@@ -68,6 +72,24 @@ func answerInCapitals(ctx context.Context, c stream) error {
 		}
 		if err != nil {
 			return ignoreHangup(err)
+		}
+	}
+}
+
+// answerAlways answers whatever is said with the same word.
+func answerAlways(word string) func(context.Context, stream) error {
+	return func(ctx context.Context, c stream) error {
+		defer context.AfterFunc(ctx, func() { c.Close() })()
+		buffer := make([]byte, 4096)
+		for {
+			if _, err := c.Read(buffer); err == io.EOF {
+				return nil
+			} else if err != nil {
+				return ignoreHangup(err)
+			}
+			if _, err := io.WriteString(c, word); err != nil {
+				return ignoreHangup(err)
+			}
 		}
 	}
 }

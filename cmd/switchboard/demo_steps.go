@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +30,10 @@ func demoSteps() []step {
 		{"shell", stepShell},
 		{"64 callers", stepTogether},
 		{"kill -9", stepDeath},
+		{"launch", stepLaunch},
+		{"one launch", stepOnce},
+		{"failure", stepFailure},
+		{"versions", stepVersions},
 		{"look-ups", stepLookUps},
 		{"dial", stepDial},
 		{"shutdown", stepShutdown},
@@ -43,6 +46,11 @@ const (
 	demoPython = "com.example.demo.python"
 	demoShell  = "com.example.demo.shell"
 	demoDoomed = "com.example.demo.doomed"
+
+	demoCalled   = "com.example.demo.called"
+	demoOnce     = "com.example.demo.once"
+	demoBroken   = "com.example.demo.broken"
+	demoVersions = "com.example.demo.versions"
 )
 
 // plainSocket is where the Go service of the tour can be reached without a broker, to compare.
@@ -50,28 +58,11 @@ func (t *tour) plainSocket() string { return filepath.Join(t.dir, "plain.sock") 
 
 // stepBroker starts the tour's own broker.
 func stepBroker(ctx context.Context, t *tour) (string, error) {
-	cmd := t.command(t.self, "serve", "--runtime-dir", t.runtimeDir())
-	cmd.Env = append(cmd.Env, envIdleExit+"=1m") // should the tour be killed, it does not stay
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if err := os.Mkdir(t.servicesDir(), 0o700); err != nil {
 		return "", err
 	}
-	t.broker, err = t.start(cmd)
-	if err != nil {
+	if err := t.startBroker(ctx); err != nil {
 		return "", err
-	}
-	ready := make(chan error, 1)
-	go func() {
-		_, err := bufio.NewReader(out).ReadString('\n')
-		ready <- err
-	}()
-	select {
-	case err = <-ready:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
-		return "", fmt.Errorf("the broker did not become ready: %w: %s", err, t.broker.said.String())
 	}
 	return fmt.Sprintf("pid %d is ready: no root, no configuration, no other daemon", t.broker.pid()), nil
 }
@@ -176,7 +167,7 @@ func stepShell(ctx context.Context, t *tour) (string, error) {
 	return fmt.Sprintf("echo hello | switchboard dial %s → %s", demoShell, answer), nil
 }
 
-// stepShutdown ends the broker politely and sees that it leaves no socket.
+// stepShutdown ends the broker politely and sees that it leaves no socket, and nothing of what it launched.
 func stepShutdown(ctx context.Context, t *tour) (string, error) {
 	if err := t.client.Shutdown(ctx); err != nil {
 		return "", err
@@ -187,6 +178,9 @@ func stepShutdown(ctx context.Context, t *tour) (string, error) {
 	if err := t.broker.wait(ctx); err != nil {
 		return "", err
 	}
+	if err := t.noBackends(); err != nil {
+		return "", err
+	}
 	left, err := filepath.Glob(filepath.Join(t.runtimeDir(), "*.sock"))
 	if err != nil || len(left) > 0 {
 		return "", fmt.Errorf("sockets were left behind: %v", errors.Join(err, errors.New(strings.Join(left, ", "))))
@@ -194,5 +188,5 @@ func stepShutdown(ctx context.Context, t *tour) (string, error) {
 	if _, err := os.Stat(t.runtimeDir()); err != nil {
 		return "", err
 	}
-	return "the broker said bye to all and left no socket", nil
+	return fmt.Sprintf("the broker said bye to all, ended the %d that it had launched, and left no socket", len(t.backends)), nil
 }

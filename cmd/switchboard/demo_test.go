@@ -7,9 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,9 +23,19 @@ import (
 func demoProcess(t *testing.T, args ...string) (cmd *exec.Cmd, temporary string) {
 	t.Helper()
 	temporary = t.TempDir()
-	cmd = command(t, "unused", append([]string{"demo"}, args...)...)
-	cmd.Env = append(cmd.Env, "TMPDIR="+temporary)
-	return cmd, temporary
+	return demoIn(t, temporary, args...), temporary
+}
+
+// demoIn makes a demo process with its temporary files in a folder. It has more time than others: it starts some eighty
+// processes, each of which needs its time with the race detector on a busy machine.
+func demoIn(t *testing.T, temporary string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 6*scriptTimeout)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "switchboard", append([]string{"demo"}, args...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	cmd.Stderr = os.Stderr
+	return cmd
 }
 
 // TestDemo: the tour passes and says so in JSON, and leaves nothing.
@@ -33,14 +46,15 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatalf("demo ended with %v:\n%s", err, out)
 	}
+	type jsonStep struct {
+		Name   *string
+		OK     *bool
+		Detail *string
+		Millis *float64
+	}
 	var report struct {
-		Steps []struct {
-			Name   *string
-			OK     *bool
-			Detail *string
-			Millis *float64
-		}
-		OK bool
+		Steps []jsonStep
+		OK    bool
 	}
 	if err := json.Unmarshal(out, &report); err != nil {
 		t.Fatalf("%v:\n%s", err, out)
@@ -51,6 +65,18 @@ func TestDemo(t *testing.T) {
 	for i, s := range report.Steps {
 		if s.Name == nil || s.OK == nil || s.Detail == nil || s.Millis == nil {
 			t.Errorf("step %d lacks a field:\n%s", i, out)
+		}
+	}
+	for name, says := range map[string]string{
+		"launch":     `nobody had the name: .*\(pid \d+\).* first byte after [\d.]+ ms`,
+		"one launch": `^64 callers .* one launch, all answered by pid \d+`,
+		"failure":    `exited with status 3, last output "cannot find .*code 69.* not tried again for [\d.]+ m?s \(code 75\)`,
+		"versions":   `^2\.0\.0 is added while 1\.4\.0 \(pid \d+\) .* gets 2\.0\.0 \(pid \d+\), \^1 still 1\.4\.0`,
+		"shutdown":   `ended the 4 that it had launched`,
+	} {
+		i := slices.IndexFunc(report.Steps, func(s jsonStep) bool { return s.Name != nil && *s.Name == name })
+		if i < 0 || report.Steps[i].Detail == nil || !regexp.MustCompile(says).MatchString(*report.Steps[i].Detail) {
+			t.Errorf("the step %q does not say %s:\n%s", name, says, out)
 		}
 	}
 	nothingLeft(t, temporary)
@@ -84,30 +110,49 @@ func TestDemoFails(t *testing.T) {
 	nothingLeft(t, temporary)
 }
 
-// TestDemoInterrupted: an interrupted tour fails, and leaves no process and no file.
-func TestDemoInterrupted(t *testing.T) {
+// TestDemoEndedEarly: a tour that is interrupted, or whose broker is killed, fails, and leaves no process and no file.
+func TestDemoEndedEarly(t *testing.T) {
 	t.Parallel()
-	demo, temporary := demoProcess(t)
-	out, err := demo.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	for _, end := range []struct {
+		name, row string // that is done; the next step runs
+		kill      func(demo, broker int) error
+	}{
+		{"interrupted", "shell", func(demo, _ int) error { return syscall.Kill(demo, syscall.SIGINT) }},
+		{"interrupted with backends", "versions", func(demo, _ int) error { return syscall.Kill(demo, syscall.SIGINT) }},
+		{"without its broker", "versions", func(_, broker int) error { return syscall.Kill(broker, syscall.SIGKILL) }},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			t.Parallel()
+			demo, temporary := demoProcess(t)
+			out, err := demo.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			demo.Stderr = nil
+			if err := demo.Start(); err != nil {
+				t.Fatal(err)
+			}
+			broker := 0
+			lines := bufio.NewScanner(out)
+			for lines.Scan() && !strings.Contains(lines.Text(), end.row) {
+				if _, after, ok := strings.Cut(lines.Text(), "ms   pid "); ok && broker == 0 {
+					_, _ = fmt.Sscan(after, &broker)
+				}
+			}
+			if broker == 0 {
+				t.Fatal("the tour did not tell the pid of its broker")
+			}
+			if err := end.kill(demo.Process.Pid, broker); err != nil {
+				t.Fatal(err)
+			}
+			for lines.Scan() {
+			}
+			if err := demo.Wait(); exitStatus(err) != 1 {
+				t.Errorf("demo ended with %v, want exit code 1", err)
+			}
+			nothingLeft(t, temporary)
+		})
 	}
-	demo.Stderr = nil
-	if err := demo.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && !strings.Contains(lines.Text(), "shell") { // four rows are done, the next step runs
-	}
-	if err := demo.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	for lines.Scan() {
-	}
-	if err := demo.Wait(); exitStatus(err) != 1 {
-		t.Errorf("demo ended with %v, want exit code 1", err)
-	}
-	nothingLeft(t, temporary)
 }
 
 // TestDemoKilled: a tour leaves another one alone that is on, and removes what is left of one that was killed.
@@ -122,7 +167,7 @@ func TestDemoKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for lines.Scan() && !strings.Contains(lines.Text(), "broker") {
+	for lines.Scan() && !strings.Contains(lines.Text(), "versions") { // there are processes that its broker launched
 	}
 	for _, end := range []struct {
 		signal syscall.Signal
@@ -135,9 +180,7 @@ func TestDemoKilled(t *testing.T) {
 			_ = first.Wait()
 			waitNoProcess(t, temporary) // the kernel ends what it had started
 		}
-		next := command(t, "unused", "demo")
-		next.Env = append(next.Env, "TMPDIR="+temporary)
-		if out, err := next.Output(); err != nil {
+		if out, err := demoIn(t, temporary).Output(); err != nil {
 			t.Errorf("the tour after %v ended with %v:\n%s", end.signal, err, out)
 		}
 		if left, err := os.ReadDir(temporary); err != nil || len(left) != end.left {

@@ -3,12 +3,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,8 +19,11 @@ import (
 	"github.com/switchboard-ipc/switchboard"
 )
 
-// endGrace is how long a process of the tour has to end after SIGTERM.
-const endGrace = 2 * time.Second
+// How long a process of the tour has to end after SIGTERM.
+const (
+	endGrace    = 2 * time.Second
+	brokerGrace = 10 * time.Second // it ends first what it launched, which nobody else would
+)
 
 // tour is what the steps share: a temporary folder, a client, and the processes that were started.
 type tour struct {
@@ -29,6 +34,7 @@ type tour struct {
 
 	broker    *process
 	processes []*process // in the order they were started
+	backends  []int      // pids of what the broker launched
 }
 
 // newTour makes the folder, and removes those of tours that were killed. The caller ends the tour.
@@ -58,14 +64,19 @@ func (t *tour) newClient() *switchboard.Client {
 // end ends every process, the broker last, and removes the folder.
 func (t *tour) end() error {
 	t.client.Close()
-	for i := len(t.processes) - 1; i >= 0; i-- {
-		t.processes[i].end(endGrace)
+	for _, p := range slices.Backward(t.processes) {
+		grace := endGrace
+		if p == t.broker {
+			grace = brokerGrace
+		}
+		p.end(grace)
 	}
 	defer t.lock.Close()
+	left := t.endBackends()
 	if err := os.RemoveAll(t.dir); err != nil {
-		return fmt.Errorf("cannot remove the folder of the tour: %w", err)
+		return errors.Join(left, fmt.Errorf("cannot remove the folder of the tour: %w", err))
 	}
-	return nil
+	return left
 }
 
 // command makes a command that knows only the tour's broker.
@@ -114,6 +125,44 @@ func (t *tour) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
 		return "", err
 	}
 	return strings.TrimSuffix(out.String(), "\n"), nil
+}
+
+// startBroker starts a broker and waits until it is ready.
+func (t *tour) startBroker(ctx context.Context) error {
+	cmd := t.command(t.self, "serve", "--runtime-dir", t.runtimeDir(), "--services", t.servicesDir())
+	cmd.Env = append(cmd.Env, envIdleExit+"=1m", // should the tour be killed, it does not stay
+		"XDG_CONFIG_HOME="+t.dir) // the user's own definitions are none of the tour's business
+	// A file, and no pipe to us: should the tour be killed, a broker that has something to say would be ended by SIGPIPE
+	// before it has ended what it launched.
+	said, err := os.Create(filepath.Join(t.dir, "broker.log"))
+	if err != nil {
+		return err
+	}
+	defer said.Close()
+	cmd.Stderr = said
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	t.broker, err = t.start(cmd)
+	if err != nil {
+		return err
+	}
+	ready := make(chan error, 1)
+	go func() {
+		_, err := bufio.NewReader(out).ReadString('\n')
+		ready <- err
+	}()
+	select {
+	case err = <-ready:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		text, _ := os.ReadFile(said.Name())
+		return fmt.Errorf("the broker did not become ready: %w: %s", err, strings.TrimSpace(string(text)))
+	}
+	return nil
 }
 
 // owner starts a command that gives itself a name, and returns when it has it.

@@ -17,7 +17,8 @@ import (
 )
 
 // TestReadme follows the README to the letter in a fresh copy of this repository: it builds the command, gives each line
-// of the two tours a terminal of its own, and runs what is shown for other languages. Only its ports are others.
+// of the two tours a terminal of its own, and runs the other examples in sh, Python and JavaScript. Only its ports, and the
+// home folder, are others.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -48,6 +49,7 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("the command cannot be built: %v\n%s", err, out)
 	}
 	r.path = string(out[strings.LastIndexByte(string(out), '\n')+1:])
+	r.home = t.TempDir() // from here on, as the build needs the real one
 
 	if !lacks("python3") && !lacks("curl") {
 		lines := strings.Split(block(t, readme, "Put a name on a server that exists", "sh"), "\n")
@@ -63,6 +65,10 @@ func TestReadme(t *testing.T) {
 	r.terminal(t, lines[0], "listening as")
 	if out, err := r.shell(t, lines[1]).Output(); err != nil || string(out) != "HELLO\n" {
 		t.Errorf("%s printed %q (%v)", lines[1], out, err)
+	}
+	code := block(t, readme, "Start it when it is called", "sh")
+	if out, err := r.shell(t, code).Output(); err != nil || string(out) != "6\nHELLO\n" {
+		t.Errorf("%s printed %q (%v)", code, out, err)
 	}
 	for _, language := range []struct{ name, needs, interpreter, flag string }{
 		{"sh", "nc", "sh", "-c"},
@@ -93,15 +99,20 @@ func block(t *testing.T, readme, section, kind string) string {
 	return code
 }
 
-// reader is somebody who follows the README: a copy of the repository, a PATH, and a broker.
-type reader struct{ dir, clone, path string }
+// reader is somebody who follows the README: a copy of the repository, a PATH, a broker, and a home if it is not ours.
+type reader struct{ dir, clone, path, home string }
 
 // command makes a process that ends with the test, as do those that it starts.
 func (r reader) command(t *testing.T, program string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := otherCommand(t, r.dir, program, args...)
-	cmd.Dir = r.clone
-	cmd.Env = append(cmd.Env, "PATH="+r.path)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*scriptTimeout) // a build takes its time on a busy machine
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir, cmd.Stderr = r.clone, os.Stderr
+	cmd.Env = append(os.Environ(), envRuntimeDir+"="+r.dir, "PATH="+r.path)
+	if r.home != "" {
+		cmd.Env = append(cmd.Env, "HOME="+r.home, "XDG_CONFIG_HOME=")
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd

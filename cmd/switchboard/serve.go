@@ -99,6 +99,7 @@ func (s *server) serve(ctx context.Context) error {
 	s.log = newLogger(output, settings.Log.Format, &s.level)
 
 	// Signals that come while the broker starts end it too, as soon as it serves.
+	signal.Ignore(syscall.SIGPIPE) // whoever read the log may be gone, which is no reason to die with services running
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	again := make(chan os.Signal, 1)

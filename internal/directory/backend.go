@@ -248,11 +248,15 @@ func (ev Ended) apply(d *Directory) {
 		d.failed(b, "it "+what+startAdvice(b.definition, ev), ev.Output)
 	case running:
 		early := d.now-b.begun < b.definition.Start && b.definition.Accept != Connection
-		if early && !b.retired && (ev.Failed || ev.Unserved) {
+		// Callers that are left launch it again: once, after which it is taken for one that never accepts.
+		unserved := ev.Unserved && (early || svc.unserved)
+		switch {
+		case !b.retired && (early && ev.Failed || unserved):
 			d.failed(b, "it "+what+startAdvice(b.definition, ev), ev.Output)
-		} else if !early {
+		case !early:
 			svc.failures = 0
 		}
+		svc.unserved = ev.Unserved && !unserved
 	}
 	d.forgetBackend(b, "its process "+what)
 	d.advance(svc)
@@ -326,7 +330,7 @@ func (d *Directory) failed(b *backend, why string, output []string) {
 	if len(output) > 0 {
 		last = "; its last output:\n" + strings.Join(output, "\n")
 	}
-	svc.reason = why + last
+	svc.reason, svc.failedLast = why+last, b.id
 	r := Refusal{NotStarted, fmt.Sprintf("service %q did not start: %s; it is tried again after %s%s", svc.name, why, duration(delay), last)}
 	if c := d.callers[b.caller]; c != nil {
 		d.drop(c)

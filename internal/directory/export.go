@@ -85,6 +85,8 @@ type ServiceImage struct {
 	Failures   int
 	NotBefore  int64
 	Reason     string
+	FailedLast ID
+	Unserved   bool
 }
 
 // BackendImage is one process that was launched, or is being launched.
@@ -157,6 +159,7 @@ func (d *Directory) Export() Image {
 	for _, svc := range byID(d.services) {
 		img.Services = append(img.Services, ServiceImage{
 			svc.id, svc.key(), svc.definition, svc.current, slices.Clone(svc.backends), slices.Clone(svc.waiting), svc.failures, svc.notBefore, svc.reason,
+			svc.failedLast, svc.unserved,
 		})
 	}
 	for _, b := range byID(d.backends) {
@@ -286,6 +289,7 @@ func (d *Directory) importServices(img Image) error {
 		svc := &service{
 			id: si.ID, namespace: ns.id, name: si.Key.Name, version: si.Key.Version, scope: si.Key.Scope, definition: si.Definition, current: si.Current,
 			backends: slices.Clone(si.Backends), waiting: slices.Clone(si.Waiting), failures: si.Failures, notBefore: si.NotBefore, reason: si.Reason,
+			failedLast: si.FailedLast, unserved: si.Unserved,
 		}
 		d.services[svc.id] = svc
 		if ns.services == nil {

@@ -4,6 +4,7 @@ package directory
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -28,9 +29,11 @@ type service struct {
 	starting int  // of them with Connection, those without their connection yet
 	waiting  []ID // callers, in order
 
-	failures  int    // failed starts in a row
-	notBefore int64  // when the next may be
-	reason    string // why the last failed
+	failures   int    // failed starts in a row
+	notBefore  int64  // when the next may be
+	reason     string // why the last failed
+	failedLast ID     // which that was
+	unserved   bool   // the last process ran for long, but left callers that it had not accepted
 }
 
 func (svc *service) key() Key { return Key{svc.namespace, svc.name, svc.version, svc.scope} }
@@ -260,9 +263,12 @@ func (d *Directory) await(c *caller, svc *service, def *Definition) {
 		d.collect(svc)
 		return
 	case svc.current == 0 && def != nil:
+		if len(svc.waiting) == 0 && !sameCommand(&svc.definition, def) {
+			svc.failures, svc.notBefore, svc.reason, svc.failedLast = 0, 0, "", 0 // what failed is not what runs next
+		}
 		svc.definition = *def // a changed one counts from the next instance on
 	}
-	if def == nil && svc.current == 0 && len(svc.waiting) == 0 { // it failed, and nobody says any more what to run
+	if def == nil && svc.current == 0 && len(svc.waiting) == 0 && d.now >= svc.notBefore { // it failed, and nobody says any more what to run
 		d.refuse(c, Refusal{NotStarted, fmt.Sprintf("service %q did not start: %s", svc.name, svc.reason)})
 		return
 	}
@@ -282,6 +288,25 @@ func (d *Directory) await(c *caller, svc *service, def *Definition) {
 	d.callers[c.id] = c
 	d.queue(svc, c)
 	d.advance(svc)
+}
+
+// sameCommand reports whether two definitions run the same.
+func sameCommand(a, b *Definition) bool {
+	return a.Hash == b.Hash && a.Accept == b.Accept && a.Notify == b.Notify && reflect.DeepEqual(a.Run, b.Run)
+}
+
+// Failure returns why the last start under a key failed, and which process that was; 0: none did, or that is long ago.
+func (d *Directory) Failure(key Key) (ID, Refusal) {
+	ns := d.namespaces[key.Namespace]
+	if ns == nil {
+		return 0, Refusal{}
+	}
+	svc := ns.service(key.Name, key.Version, key.Scope)
+	if svc == nil || svc.failures == 0 {
+		return 0, Refusal{}
+	}
+	text := fmt.Sprintf("service %q did not start: %s", svc.name, svc.reason)
+	return svc.failedLast, Refusal{NotStarted, text}
 }
 
 // advance goes on with those who wait for a service: they are served, or a process is launched for them.

@@ -51,9 +51,9 @@ func (w *world) fail(format string, args ...any) {
 
 func (w *world) apply(ev directory.Event) {
 	w.t.Helper()
-	notBefore := make(map[directory.Key]int64)
+	before := make(map[directory.Key]directory.ServiceImage)
 	for _, svc := range w.d.Export().Services {
-		notBefore[svc.Key] = svc.NotBefore
+		before[svc.Key] = svc
 	}
 	actions := slices.Clone(w.d.Apply(ev))
 	w.log = append(w.log, applied{ev, actions})
@@ -78,8 +78,10 @@ func (w *world) apply(ev directory.Event) {
 				w.fail("launched: %+v", a)
 			}
 			c, _ := ev.(directory.Change)
-			if _, restart := c.Op.(directory.Restart); !restart && w.now < notBefore[a.Key] {
-				w.fail("launched %d before %d: %+v", w.now, notBefore[a.Key], a)
+			svc := before[a.Key]
+			same := svc.Definition.Accept == a.Definition.Accept && svc.Definition.Notify == a.Definition.Notify // or it runs something else
+			if _, restart := c.Op.(directory.Restart); !restart && same && w.now < svc.NotBefore {
+				w.fail("launched %d before %d: %+v", w.now, svc.NotBefore, a)
 			}
 			w.launched[a.Backend] = false
 		case directory.Stop:

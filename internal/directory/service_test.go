@@ -422,7 +422,16 @@ func TestListenerThatFails(t *testing.T) {
 		on(directory.Executed{Backend: nth(5), Now: 1e12}, directory.Publish{Entry: running(nth(5), def, "/run/up")}),
 		on(directory.Ended{Backend: nth(5), Status: "exited", Unserved: true, Failed: true, Now: 1e12 + startTime},
 			unpublish(), directory.EndLease{Lease: nth(5), Reason: "its process exited"}))
-	s.gone()
+	// The callers that are left have it launched again. Once.
+	at := int64(1e12 + startTime)
+	knock.Now = at
+	s.play(
+		on(knock, launch(nth(7), def)), launched(nth(7), "/run/up", at),
+		on(directory.Executed{Backend: nth(7), Now: at}, directory.Publish{Entry: running(nth(7), def, "/run/up")}),
+		on(directory.Ended{Backend: nth(7), Status: "exited", Unserved: true, Now: at + startTime},
+			unpublish(), directory.EndLease{Lease: nth(7), Reason: "its process exited"}, directory.Flush{Key: key0(def)}))
+	knock.Now = at + startTime
+	s.play(on(knock, directory.Flush{Key: key0(def)}))
 }
 
 // TestNativeOwnerKilled: those whom it had not taken yet get the next instance; once.

@@ -21,6 +21,7 @@ type ProcessStat struct {
 	State                  byte
 	Parent, Group, Session int
 	Start                  uint64
+	Exiting                bool
 }
 
 // SocketFile identifies the file of a bound Unix socket.

@@ -122,6 +122,7 @@ type ProcessStat struct {
 	State                  byte // as in ps: R, S, D, Z …
 	Parent, Group, Session int
 	Start                  uint64 // clock ticks after boot
+	Exiting                bool   // it is ending: its descriptors may be closed already, and its pidfd not be readable yet
 }
 
 // StatProcess reads /proc/PID/stat.
@@ -153,7 +154,10 @@ func parseStat(line string) (s ProcessStat, ok bool) {
 	s.Group, err[1] = strconv.Atoi(f[2])
 	s.Session, err[2] = strconv.Atoi(f[3])
 	s.Start, err[3] = strconv.ParseUint(f[19], 10, 64)
-	return s, err == [4]error{}
+	flags, bad := strconv.ParseUint(f[6], 10, 64)
+	const exiting = 0x4 // PF_EXITING
+	s.Exiting = flags&exiting != 0
+	return s, err == [4]error{} && bad == nil
 }
 
 // BindDatagram makes a datagram socket, non-blocking and close-on-exec, that is told who sends (Message.Cred). name is a path, as for

@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -29,6 +30,7 @@ const (
 	verb     = "DIAL "
 	version  = "version"
 	scope    = "scope"
+	ended    = "ended"
 	lineRule = `write "DIAL name[ version=CONSTRAINT][ scope=/PATH]" and a newline`
 )
 
@@ -37,6 +39,9 @@ type Request struct {
 	Name    string
 	Version string // a constraint such as ^1.2 or >=1.2,<2; empty: any
 	Scope   string // an absolute path; empty: any
+	// Ended makes the request a question, which launches nothing: why did the process with this id end, which listened at the path of an
+	// earlier verdict? The answer is an error, or OK if there is nothing to say. 0: it is no question.
+	Ended int32
 }
 
 // Check says why the request cannot be written as a line, with the text of
@@ -57,6 +62,9 @@ func (r Request) Check() error {
 			return err
 		}
 	}
+	if r.Ended < 0 {
+		return fmt.Errorf("%s %d is not the id of a process", ended, r.Ended)
+	}
 	if size := r.size(); size > MaxRequest {
 		return fmt.Errorf("the request has %d bytes, more than %d", size, MaxRequest)
 	}
@@ -72,6 +80,9 @@ func (r Request) Append(b []byte) []byte {
 	}
 	if r.Scope != "" {
 		b = appendEscaped(append(append(b, ' '), scope+"="...), r.Scope)
+	}
+	if r.Ended != 0 {
+		b = strconv.AppendInt(append(append(b, ' '), ended+"="...), int64(r.Ended), 10)
 	}
 	return append(b, '\n')
 }
@@ -119,6 +130,9 @@ func (r Request) size() int {
 	}
 	if r.Scope != "" {
 		n += len(" "+scope+"=") + len(appendEscaped(nil, r.Scope))
+	}
+	if r.Ended != 0 {
+		n += len(" "+ended+"=") + len(strconv.Itoa(int(r.Ended)))
 	}
 	return n
 }
@@ -180,6 +194,8 @@ func (r *Request) set(field string, at int) error {
 		into = &r.Version
 	case key == scope:
 		into = &r.Scope
+	case key == ended:
+		return r.setEnded(value, at)
 	default:
 		return fmt.Errorf("unknown field %q at byte %d: %s", key, at, lineRule)
 	}
@@ -202,6 +218,18 @@ func (r *Request) set(field string, at int) error {
 		}
 	}
 	*into = value
+	return nil
+}
+
+func (r *Request) setEnded(value string, at int) error {
+	if r.Ended != 0 {
+		return fmt.Errorf("a second field %q at byte %d", ended, at)
+	}
+	pid, err := strconv.ParseInt(value, 10, 32)
+	if err != nil || pid <= 0 || value[0] == '+' || value[0] == '0' {
+		return fmt.Errorf("field at byte %d: %s %q is not the id of a process", at, ended, value)
+	}
+	r.Ended = int32(pid)
 	return nil
 }
 

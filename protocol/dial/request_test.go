@@ -21,6 +21,7 @@ func TestRequest(t *testing.T) {
 		{"DIAL com.example.up version=^1.2\n", dial.Request{Name: "com.example.up", Version: "^1.2"}},
 		{"DIAL com.example.up scope=/home/me\n", dial.Request{Name: "com.example.up", Scope: "/home/me"}},
 		{"DIAL a scope=/my%20été%0A%25\n", dial.Request{Name: "a", Scope: "/my été\n%"}},
+		{"DIAL a ended=4711\n", dial.Request{Name: "a", Ended: 4711}},
 		{"DIAL a version=>=1.2,<2 scope=/é=1\n", dial.Request{Name: "a", Version: ">=1.2,<2", Scope: "/é=1"}},
 		{"DIAL version=1 version=1\n", dial.Request{Name: "version=1", Version: "1"}},
 		{"DIAL a scope=/" + long + "\n", dial.Request{Name: "a", Scope: "/" + long}},
@@ -70,6 +71,11 @@ func TestRequestErrors(t *testing.T) {
 		{"DIAL a scope=\n", `field "scope" at byte 8 has no value: leave it out, or write scope=VALUE`},
 		{"DIAL a version=1 version=1\n", `a second field "version" at byte 18`},
 		{"DIAL a scope=/ scope=\n", `a second field "scope" at byte 16`},
+		{"DIAL a ended=\n", `field at byte 8: ended "" is not the id of a process`},
+		{"DIAL a ended=01\n", `field at byte 8: ended "01" is not the id of a process`},
+		{"DIAL a ended=-1\n", `field at byte 8: ended "-1" is not the id of a process`},
+		{"DIAL a ended=2147483648\n", `field at byte 8: ended "2147483648" is not the id of a process`},
+		{"DIAL a ended=1 ended=2\n", `a second field "ended" at byte 16`},
 		{"DIAL a scope=/%\n", `field at byte 8: scope "/%" has a % at byte 2 without two hexadecimal digits: write %25 for a %`},
 		{"DIAL a scope=/%2\n", `field at byte 8: scope "/%2" has a % at byte 2 without two hexadecimal digits: write %25 for a %`},
 		{"DIAL a scope=/%2x\n", `field at byte 8: scope "/%2x" has a % at byte 2 without two hexadecimal digits: write %25 for a %`},
@@ -142,7 +148,7 @@ func TestComplete(t *testing.T) {
 }
 
 func FuzzRequest(f *testing.F) {
-	for _, s := range []string{"DIAL a\n", "DIAL a version=^1.2 scope=/home/me\nearly", "DIAL a scope=/ version=1\n", "GET /\n", "DIAL a scope=x\n", "DIAL a scope=/%20%2f\n"} {
+	for _, s := range []string{"DIAL a\n", "DIAL a version=^1.2 scope=/home/me\nearly", "DIAL a scope=/ version=1\n", "GET /\n", "DIAL a scope=x\n", "DIAL a scope=/%20%2f\n", "DIAL a ended=1\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, peeked []byte) {
