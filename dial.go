@@ -256,6 +256,7 @@ func (q *question) ask(ctx context.Context, c *Client, conn *Conn, r *retry) (di
 		verdict, n, err := dial.ParseVerdict(q.answer)
 		if err != nil || n > 0 {
 			stopped()
+			verdict.Text = breakLines(verdict.Text)
 			return verdict, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
@@ -111,6 +112,18 @@ func ExitCode(err error) int {
 
 // refusal makes the error for a code and a text that the broker sent.
 func refusal(code session.Code, text string) *Error { return &Error{Code: Code(code), Text: text} }
+
+// lastOutput is what the lines that a failed program wrote last follow, in a verdict behind lineBreak each.
+const lastOutput, lineBreak = "; its last output:", " | "
+
+// breakLines gives the output quoted in a verdict, which is one line, its line breaks back.
+func breakLines(text string) string {
+	why, output, found := strings.Cut(text, lastOutput+lineBreak)
+	if !found {
+		return text
+	}
+	return why + lastOutput + "\n" + strings.ReplaceAll(output, lineBreak, "\n")
+}
 
 // during says what was being done when err happened. Errors that say so already stay as they are.
 func during(op, name string, err error) error {

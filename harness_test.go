@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 			fmt.Println("ready")
 			return answer(l)
 		},
-		"_detach": detachRole, "serve": serveRole, "silent": silentRole, "passed": passedRole,
+		"_detach": detachRole, "serve": serveRole, "passed": passedRole,
 	}
 	name := os.Getenv(roleVariable)
 	if name == "" && len(os.Args) > 1 {
@@ -108,22 +108,6 @@ func ownerRole(args []string) error {
 	}
 	fmt.Println("ready")
 	return answer(l)
-}
-
-// silentRole accepts at a path and closes each connection without a word.
-func silentRole(args []string) error {
-	l, err := net.Listen("unix", args[0]+"/x")
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		c.Close()
-	}
 }
 
 // passedRole accepts on a socket that it was launched with, once, and gives it back. The name is its own only as long as it is launched for it.

@@ -4,6 +4,7 @@ package switchboard_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -189,7 +190,8 @@ func TestEndOfSilence(t *testing.T) {
 	}{
 		"a reason":        {"ERR 75 it exited with status 3\n", false, "", switchboard.ErrTryAgain},
 		"seen by a write": {"ERR 69 it exited with status 3\n", true, "", switchboard.ErrUnavailable},
-		"no reason":       {"AT /somewhere\n", false, "", io.EOF},
+		"no reason":       {"OK\n", false, "", io.EOF},
+		"an old broker":   {"ERR 64 unknown field \"ended\" at byte 21\n", false, "", io.EOF},
 		"bytes before":    {"", false, "bye", io.EOF},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +209,9 @@ func TestEndOfSilence(t *testing.T) {
 			work.Go(func() {
 				f.verdict("AT " + path + "\n")
 				if test.second != "" {
-					f.verdict(test.second)
+					if line := f.verdict(test.second); line != fmt.Sprintf("DIAL com.example.up ended=%d\n", os.Getpid()) {
+						t.Errorf("the question is %q", line)
+					}
 				}
 			})
 			c := must[*switchboard.Conn](t)(client(t, dir).Dial(ctx, "com.example.up"))
@@ -229,33 +233,6 @@ func TestEndOfSilence(t *testing.T) {
 				wantError(t, again, test.want)
 			}
 		})
-	}
-}
-
-// TestEndByALivingService: a service that runs had its reasons, and nobody is asked.
-func TestEndByALivingService(t *testing.T) {
-	t.Parallel()
-	ctx, dir := testContext(t), runtimeDir(t)
-	start(t, "silent", dir).expect("ready")
-	f := newFakeBroker(t, dir)
-	var work sync.WaitGroup
-	defer work.Wait()
-	work.Go(func() {
-		f.verdict("AT " + filepath.Join(dir, "x") + "\n")
-		conn, err := f.calls.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		if line := must[[]byte](t)(io.ReadAll(conn)); len(line) > 0 {
-			t.Errorf("the broker was asked %q", line)
-		}
-	})
-	c := must[*switchboard.Conn](t)(client(t, dir).Dial(ctx, "com.example.up"))
-	defer c.Close()
-	_, err := c.Read(make([]byte, 1))
-	if err != io.EOF {
-		t.Errorf("the end is %v", err)
 	}
 }
 

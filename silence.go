@@ -46,18 +46,18 @@ func (c *Conn) explained(err error) error {
 	return err
 }
 
-// ask calls the name again, for the verdict alone.
+// ask asks the broker why the process ended that listened: a call of the name that launches nothing.
 func (s *silence) ask(c *Conn) error {
 	client := s.client
 	ctx, cancel := context.WithTimeout(client.ctx, reasonTimeout)
 	defer cancel()
+	request := s.request
+	if request.Ended = c.listenerPID(); request.Ended <= 0 {
+		return nil
+	}
 	fd, err := client.connectBroker()
 	if err != nil {
 		return nil
-	}
-	if c.peerLives(fd) {
-		fd.Close()
-		return nil // it had its reasons
 	}
 	again, err := newConn(fd, s.request.Name, true)
 	if err != nil {
@@ -66,30 +66,22 @@ func (s *silence) ask(c *Conn) error {
 	defer again.Close()
 	q := questions.Get().(*question)
 	defer questions.Put(q)
-	q.line = s.request.Append(q.line[:0])
+	q.line = request.Append(q.line[:0])
 	r := newRetry(ctx, client.patience)
 	verdict, err := q.ask(ctx, client, again, &r)
 	q.pidfd.Close()
-	if err != nil || verdict.Code == session.OK {
-		return nil
+	if err != nil || verdict.Code == session.OK || verdict.Code == session.Code(CodeUsage) {
+		return nil // nothing to say, or a broker that does not know the question
 	}
 	return during("dial", s.request.Name, refusal(verdict.Code, verdict.Text))
 }
 
-// peerLives reports whether the process that listened is a living one other than the broker: it has taken the connection, and closed it.
-func (c *Conn) peerLives(broker *sys.FD) (lives bool) {
-	at, err := sys.PeerCred(broker.Int())
-	if err != nil {
-		return false
-	}
+// listenerPID is the process that listened when the connection was made, 0 if that is in another pid namespace.
+func (c *Conn) listenerPID() (pid int32) {
 	_ = c.raw.Control(func(fd uintptr) {
-		cred, err := sys.PeerCred(int(fd))
-		if err != nil || cred.PID == at.PID {
-			return
+		if cred, err := sys.PeerCred(int(fd)); err == nil {
+			pid = int32(cred.PID)
 		}
-		pidfd, err := sys.PeerPIDFD(int(fd))
-		lives = err == nil && !sys.Exited(pidfd.Int())
-		pidfd.Close()
 	})
-	return lives
+	return pid
 }

@@ -103,5 +103,6 @@ func groups(p *peers) []rows.Group {
 		{Name: "connect from C", Measure: p.connect},
 		{Name: "names from C", Measure: p.names},
 		{Name: "idle", Measure: p.idle},
+		{Name: "launch", Measure: p.launch},
 	}
 }

@@ -15,8 +15,9 @@ func (b *Broker) bindActivation() {
 	if b.launcher == nil {
 		return
 	}
-	wanted := make(map[directory.Key]bool)
+	wanted, defined := make(map[directory.Key]bool), make(map[string]bool)
 	for _, e := range b.catalogue.All() {
+		defined[e.Name] = true
 		def := convert(e)
 		if e.Err != nil || def.Accept != directory.Listener || e.Definition.Scoped {
 			continue
@@ -25,6 +26,7 @@ func (b *Broker) bindActivation() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.defined = defined
 	if b.ending != "" {
 		return
 	}
@@ -34,7 +36,7 @@ func (b *Broker) bindActivation() {
 		}
 		if s, err := b.bindSocket(key); err != nil {
 			b.log.Error("cannot listen for a service", "name", key.Name, "err", err)
-		} else {
+		} else if !b.busy(key) {
 			b.watchSocket(s, true)
 		}
 	}
@@ -109,8 +111,22 @@ func (b *Broker) rescan(now int64) {
 
 const rescanAfter = 20 * time.Millisecond
 
-// knock has a service launched because somebody connected to its socket.
+// knock has a service launched because somebody connected to its socket, which is not watched until that is decided.
 func (b *Broker) knock(s *socket) {
+	b.mu.Lock()
+	b.watchSocket(s, false)
+	b.mu.Unlock()
+	b.tasks.Go(func() {
+		b.launchFor(s)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.sockets[s.key] == s && !b.busy(s.key) && b.ending == "" {
+			b.watchSocket(s, true) // those who had connected were sent away
+		}
+	})
+}
+
+func (b *Broker) launchFor(s *socket) {
 	for _, e := range b.catalogue.Named(s.key.Name) {
 		if def := convert(e); def.Version == s.key.Version && !e.Definition.Scoped {
 			b.apply(directory.Knock{Key: s.key, Definition: def, Now: b.now()})

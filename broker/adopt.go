@@ -5,7 +5,10 @@ package broker
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/directory"
@@ -58,14 +61,21 @@ func (b *Broker) adopt(r launch.Record, process *launch.Process, def directory.D
 	be := &backend{
 		key:        directory.Key{Namespace: directory.Root, Name: r.Name, Version: r.Version, Scope: r.Scope},
 		definition: def, instance: r.Instance, path: r.Socket, listens: !starting, process: process, record: r,
-		hidden: r.Retired,
+		hidden: r.Retired, retired: r.Retired, adopted: true,
 	}
-	if info, err := os.Stat(r.Log); err == nil {
-		be.log, be.logFrom = &launch.Log{Path: r.Log}, info.Size()
+	if path := b.folder.at(r.Log); filepath.IsLocal(r.Log) {
+		if info, err := os.Stat(path); err == nil {
+			be.log, be.logFrom = &launch.Log{Path: path}, info.Size()
+		}
+	}
+	age := max(0, time.Now().UnixMilli()-r.Since) * 1e6
+	exe := r.Exe
+	if len(r.Argv) > 0 {
+		exe = r.Argv[0] // as when it was launched
 	}
 	for _, a := range b.directory.Apply(directory.Adopt{
-		Name: r.Name, Definition: def, Owner: directory.Peer{PID: r.PID, UID: b.uid, Exe: r.Exe}, Path: r.Socket,
-		Since: time.Now().UnixMilli(), Retired: r.Retired, Starting: starting, Now: b.now(),
+		Name: r.Name, Definition: def, Owner: directory.Peer{PID: r.PID, UID: b.uid, Exe: exe}, Path: r.Socket,
+		Since: r.Since, Begun: b.now() - age, Retired: r.Retired, Starting: starting, Now: b.now(),
 	}) {
 		if a, ok := a.(directory.Adopted); ok {
 			be.id = a.Backend
@@ -79,7 +89,39 @@ func (b *Broker) adopt(r launch.Record, process *launch.Process, def directory.D
 	}
 	if starting {
 		b.probing = append(b.probing, be)
+		b.rebindNotify(be)
 	}
 	b.linkNewest(r.Name)
 	b.log.Info("backend found again", "name", r.Name, "version", r.Version, "pid", r.PID)
+}
+
+// sweepSockets removes the sockets in the folder of instances that a broker which crashed left and nobody listens on.
+func (b *Broker) sweepSockets() {
+	dir := b.folder.at(instanceFolder)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		b.log.Warn("cannot look for sockets that were left", "err", err)
+		return
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if e.Type()&fs.ModeSocket == 0 || strings.HasSuffix(e.Name(), ".notify") || b.isOf(filepath.Join(instanceFolder, e.Name())) {
+			continue
+		}
+		if listening, err := sys.ListeningAt(path); err == nil && !listening {
+			os.Remove(path)
+		}
+	}
+}
+
+// isOf reports whether a path is that of a backend that was found again.
+func (b *Broker) isOf(path string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, be := range b.backends {
+		if be.path == path {
+			return true
+		}
+	}
+	return false
 }

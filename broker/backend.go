@@ -24,7 +24,6 @@ import (
 const (
 	logFolder   = "log"
 	outputLines = 5 // of what a backend wrote, for those who wait for it
-	notifyName  = "notify.sock"
 )
 
 // backend is a process that was launched, or is being launched. The broker's lock guards it.
@@ -45,8 +44,15 @@ type backend struct {
 	logFrom       int64
 	record        launch.Record
 	control, exit directory.ID // in the table
+	notify        directory.ID // likewise: where it says that it is ready; 0 if nowhere
+	notifyUID     int          // who may say so, beside the broker's user and root
 	failure       string       // what the exec shim could not do
+	listening     bool         // the exec shim has said that it listens
+	stopped       bool         // it was told to end
+	retired       bool
+	adopted       bool
 	ended         bool
+	asking        []*caller // who wants to know why it ends
 }
 
 // prepareLaunching makes what is needed to launch services.
@@ -61,22 +67,10 @@ func (b *Broker) prepareLaunching() error {
 			return err
 		}
 	}
-	b.folder.unlink(notifyName)
-	addresses := []string{filepath.Join(b.folder.path, notifyName)}
-	if b.uid == 0 {
-		b.notifyName = "@switchboard/" + hex.EncodeToString(b.instance[:]) + "/notify"
-		addresses = append(addresses, b.notifyName)
-	}
-	for _, address := range addresses {
-		fd, err := sys.BindDatagram(address)
-		if err != nil {
-			return err
-		}
-		if err := b.watch(&descriptor{id: b.table.id(), kind: notifySocket, fd: fd}); err != nil {
-			return err
-		}
-	}
+	b.loadFormer()
 	b.adoptAll()
+	b.sweepSockets()
+	b.sweepNotify()
 	return nil
 }
 
@@ -101,7 +95,7 @@ func (b *Broker) launch(a directory.Launch) {
 			be.path = be.socket.path
 		}
 	case a.Definition.Accept == directory.Path:
-		be.path = filepath.Join(instanceFolder, be.instance+".sock")
+		be.path = pathSocket(be.instance)
 	}
 	b.tasks.Go(func() {
 		if err == nil {
@@ -144,9 +138,8 @@ func (b *Broker) start(be *backend) error {
 		return fmt.Errorf("the path of its socket, %s, is longer than %d bytes: use a shorter runtime folder", setting.Socket, maxSocketPath)
 	}
 	if be.definition.Notify {
-		setting.Notify = filepath.Join(b.folder.path, notifyName)
-		if setting.Other { // who cannot enter the folder
-			setting.Notify = b.notifyName
+		if setting.Notify, err = b.bindNotify(be, uid); err != nil {
+			return err
 		}
 	}
 	be.command = launch.Command{
@@ -175,7 +168,8 @@ func (b *Broker) start(be *backend) error {
 	be.record = launch.Record{
 		Instance: be.instance, Name: be.key.Name, Version: be.key.Version, Scope: be.key.Scope, Namespace: uint64(be.key.Namespace),
 		Hash: be.definition.Hash, File: be.definition.Source, Argv: be.command.Argv, Accept: accept.String(), Socket: be.path,
-		Log: be.log.Path, StopTimeout: time.Duration(be.definition.Stop), IdleStop: time.Duration(be.definition.Idle), Definition: stored,
+		Log: filepath.Join(logFolder, filepath.Base(be.log.Path)), Since: time.Now().UnixMilli(), Definition: stored,
+		StopTimeout: time.Duration(be.definition.Stop), IdleStop: time.Duration(be.definition.Idle),
 	}
 	if err = be.record.Identify(process, false); err == nil {
 		err = launch.WriteRecord(b.folder.at(instanceFolder), be.record)
@@ -187,7 +181,14 @@ func (b *Broker) start(be *backend) error {
 	defer b.mu.Unlock()
 	be.process = process
 	if err := b.watchBackend(be); err != nil {
-		return errors.Join(err, process.KillTree())
+		for _, id := range []directory.ID{be.exit, be.control} {
+			b.drop(id)
+		}
+		be.control = 0
+		b.mu.Unlock()
+		err = errors.Join(err, process.KillTree())
+		b.mu.Lock()
+		return err
 	}
 	b.applyLocked(directory.Launched{
 		Backend: be.id, Owner: directory.Peer{PID: process.PID, UID: max(uid, b.uid), Exe: be.command.Argv[0]}, Path: be.path,
@@ -291,6 +292,8 @@ func (b *Broker) drainControl(be *backend) {
 			be.failure = err.Error()
 		case r.Kind == order.Failed:
 			be.failure = r.Error()
+		case r.Kind == order.Listening:
+			be.listening = true
 		case r.Kind == order.Taken && be.connection != nil:
 			cookie, err := sys.Cookie(be.connection.Int())
 			if err != nil {
@@ -304,7 +307,7 @@ func (b *Broker) drainControl(be *backend) {
 	}
 	b.drop(be.control)
 	be.control = 0
-	if be.failure != "" || sys.Exited(be.process.PIDFD.Int()) && be.definition.Accept != directory.Listener {
+	if be.failure != "" || !be.listening && (be.definition.Accept == directory.Listener || sys.Exited(be.process.PIDFD.Int())) {
 		return // its end is on the way
 	}
 	if err := be.record.Identify(be.process, true); err == nil {
@@ -398,6 +401,7 @@ func (b *Broker) finishBackend(be *backend, status string, failed bool) {
 	if be.control != 0 {
 		b.drop(be.control)
 	}
+	b.closeNotify(be)
 	be.connection.Close()
 	if be.socket == nil || be.hidden {
 		if be.path != "" {
@@ -408,6 +412,7 @@ func (b *Broker) finishBackend(be *backend, status string, failed bool) {
 	}
 	b.linkNewest(be.key.Name)
 	b.applyLocked(directory.Ended{Backend: be.id, Status: status, Failed: failed, Unserved: unserved, Output: output, Now: b.now()})
+	b.noteEnd(be)
 	b.releaseSocket(be)
 	b.busyAt = b.now()
 	b.mu.Unlock()
@@ -448,6 +453,7 @@ func (b *Broker) stopBackend(a directory.Stop) {
 	if be == nil || be.process == nil || be.ended {
 		return
 	}
+	be.stopped = true
 	b.hide(be)
 	if a.Kill {
 		_ = be.process.Signal(syscall.SIGKILL)
@@ -459,8 +465,14 @@ func (b *Broker) stopBackend(a directory.Stop) {
 }
 
 func (b *Broker) retire(a directory.Retire) {
-	if be := b.backends[a.Backend]; be != nil {
-		b.hide(be)
+	be := b.backends[a.Backend]
+	if be == nil {
+		return
+	}
+	be.retired = true
+	b.hide(be)
+	if s := b.sockets[be.key]; s != nil && be.definition.Source != "" && !b.busy(be.key) {
+		b.watchSocket(s, true) // who connects from now on has the next one launched
 	}
 }
 
@@ -473,7 +485,7 @@ func (b *Broker) count(id directory.ID) {
 	b.tasks.Go(func() {
 		open := b.openConnections(be)
 		b.mu.Lock()
-		hide := open == 0 && be.socket != nil && !be.hidden && b.directory.WouldStop(id, b.now())
+		hide := open == 0 && be.path != "" && !be.hidden && !be.ended && b.directory.WouldStop(id, b.now())
 		if hide {
 			b.hide(be)
 		}
@@ -482,7 +494,7 @@ func (b *Broker) count(id directory.ID) {
 			open = b.openConnections(be)
 		}
 		b.mu.Lock()
-		if hide && open > 0 {
+		if hide && open > 0 && !be.ended {
 			b.unhide(be)
 		}
 		b.applyLocked(directory.Counted{Backend: id, Open: open, Now: b.now()})
@@ -494,8 +506,11 @@ func (b *Broker) count(id directory.ID) {
 
 func (b *Broker) openConnections(be *backend) int {
 	if be.definition.Accept == directory.HandedOver {
-		b.compareConnections()
-		return 0 // the directory counts what it knows
+		b.compareConnections() // the directory counts what it knows
+		if be.adopted {
+			return b.formerConnections()
+		}
+		return 0
 	}
 	b.mu.Lock()
 	path := be.path
@@ -530,26 +545,3 @@ func (b *Broker) tellLate(now int64) {
 		b.apply(directory.NotReady{Backend: be.id, Output: output, Now: now})
 	}
 }
-
-// rotateLogs bounds what backends write.
-func (b *Broker) rotateLogs(now int64) {
-	if now < b.rotateAt {
-		return
-	}
-	b.rotateAt = now + int64(rotateEvery)
-	b.mu.Lock()
-	paths := make(map[string]bool)
-	for _, be := range b.backends {
-		if be.process != nil && be.log != nil { // until there is a process the rest is its launcher's
-			paths[be.log.Path] = true
-		}
-	}
-	b.mu.Unlock()
-	for path := range paths {
-		if _, err := launch.Rotate(path, launch.MaxLog); err != nil {
-			b.log.Error("cannot rotate a log", "path", path, "err", err)
-		}
-	}
-}
-
-const rotateEvery = 2 * time.Second

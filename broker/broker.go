@@ -69,22 +69,26 @@ type Broker struct {
 	launcher  *launch.Launcher // nil: nothing can be launched here
 	probing   []*backend       // that are to be seen listening; the loop's
 	probeAt   int64
-	rotateAt  int64
+	rotateAt  int64            // never: it is being done
+	logSizes  map[string]int64 // when they were last looked at
 
-	notifyName      string // of a root broker: where backends of other users say what they say of themselves
 	definitionWatch *sys.FD
 	rescanAt        int64 // when the definitions are looked at again
+
+	undefined undefinedNames
+	defined   map[string]bool  // names with definitions, as of the last look at all
+	finding   int              // callers whose definitions are being read
+	ends      endLog           // of backends
+	former    []sys.SocketFile // that earlier brokers accepted callers on, as of the start
 
 	tasks sync.WaitGroup
 
 	// Loop's own.
-	reading     map[directory.ID]*caller // callers whose line is not complete
-	slow        []*caller                // the same and some that are no more, the oldest first
-	held        []heldCaller             // callers of names whose owners may be on their way back
-	graceUntil  int64                    // until when there are such
-	undefined   map[string]struct{}      // names with an owner and without a definition, as of undefinedAt
-	undefinedAt int64
-	paused      int64 // when accepting goes on after a lack of descriptors; 0: it is not paused
+	reading    map[directory.ID]*caller // callers whose line is not complete
+	slow       []*caller                // the same and some that are no more, the oldest first
+	held       []heldCaller             // callers of names whose owners may be on their way back
+	graceUntil int64                    // until when there are such
+	paused     int64                    // when accepting goes on after a lack of descriptors; 0: it is not paused
 
 	handedOver, refused atomic.Uint64
 }

@@ -178,14 +178,16 @@ func (b *Broker) call(c *caller, line []byte) {
 		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: err.Error()})
 		return
 	}
-	if !b.hold(c, req) {
-		b.place(c, req)
+	switch {
+	case req.Ended != 0:
+		b.explain(c, req)
+	case !b.hold(c, req):
+		b.find(c, req)
 	}
 }
 
 // place asks the directory for what a caller wants.
-func (b *Broker) place(c *caller, req dial.Request) {
-	definitions, scope := b.callable(c, req)
+func (b *Broker) place(c *caller, req dial.Request, definitions []directory.Definition, scope string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})

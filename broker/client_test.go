@@ -151,7 +151,7 @@ func (s *rawSession) request(op session.Op, payload []byte, fds ...int) uint32 {
 	s.id++
 	h := session.Header{Kind: session.KindRequest, Op: op, ID: s.id, Descriptors: uint8(len(fds))}
 	switch op {
-	case session.OpClaim, session.OpRelease, session.OpNamespace, session.OpDoor, session.OpStop:
+	case session.OpClaim, session.OpRelease, session.OpNamespace, session.OpDoor, session.OpDeclare, session.OpStop, session.OpRestart, session.OpRetire:
 		s.sequence++
 		h.Sequence = s.sequence
 	}

@@ -69,11 +69,19 @@ func (s *clientSession) foreign() string {
 			return fmt.Sprintf("a command is not run for process %d: its %s namespace is not the broker's (it is in a sandbox or container); use a definition file", s.peer.PID, ns)
 		}
 	}
+	if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/root", s.peer.PID)); err != nil || theirs != brokerRoot() {
+		return fmt.Sprintf("a command is not run for process %d: its root folder is not the broker's (chroot); use a definition file", s.peer.PID)
+	}
 	theirs, ours := confinement(s.peer.PID), confinement(os.Getpid())
 	if theirs == "" || theirs != ours {
 		return fmt.Sprintf("a command is not run for process %d: it is confined (no_new_privs or seccomp) and the broker is not; use a definition file", s.peer.PID)
 	}
 	return ""
+}
+
+func brokerRoot() string {
+	root, _ := os.Readlink("/proc/self/root")
+	return root
 }
 
 // confinement is what /proc says of NoNewPrivs and Seccomp of a process.
@@ -84,7 +92,7 @@ func confinement(pid int) string {
 	}
 	var found []byte
 	for _, line := range bytes.Split(status, []byte("\n")) {
-		if bytes.HasPrefix(line, []byte("NoNewPrivs:")) || bytes.HasPrefix(line, []byte("Seccomp:")) {
+		if bytes.HasPrefix(line, []byte("NoNewPrivs:")) || bytes.HasPrefix(line, []byte("Seccomp:")) || bytes.HasPrefix(line, []byte("Seccomp_filters:")) {
 			found = append(append(found, line...), ' ')
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/definition"
@@ -37,15 +38,13 @@ func (b *Broker) definitions(name, scope string, pid int) ([]directory.Definitio
 	for _, e := range entries {
 		def := convert(e)
 		if e.Definition.Scoped {
-			folder := scope
-			if folder == "" {
-				folder = workingFolder(pid)
+			if scope == "" {
+				scope = workingFolder(pid)
 			}
-			if folder == "" {
+			if scope == "" {
 				def.Broken = "it runs once for each project folder, and yours cannot be told: name one with scope=/path"
 			} else {
-				def.Scope = definition.Project(folder, e.Definition.Markers)
-				scope = def.Scope
+				def.Scope = definition.Project(scope, e.Definition.Markers)
 			}
 		}
 		all = append(all, def)
@@ -85,28 +84,83 @@ var accepts = map[definition.Accept]directory.Accept{
 	definition.Path: directory.Path, definition.Native: directory.HandedOver,
 }
 
-// definitionsKept is for how long a name that has an owner is taken to have no definition after it was seen to have none. One that is
-// written meanwhile counts for callers a moment later; they are served either way.
-const definitionsKept = 100 * time.Millisecond
-
-// callable is definitions for a caller. The loop's.
-func (b *Broker) callable(c *caller, req dial.Request) ([]directory.Definition, string) {
-	now := b.now()
-	if now >= b.undefinedAt+int64(definitionsKept) {
-		clear(b.undefined)
-		b.undefinedAt = now
-	}
-	_, undefined := b.undefined[req.Name]
-	owned := b.index.find(c.namespace, []byte(req.Name)) != nil
-	if undefined && owned {
-		return nil, req.Scope
-	}
-	definitions, scope := b.definitions(req.Name, req.Scope, c.peer.PID)
-	if len(definitions) == 0 && owned {
-		if b.undefined == nil {
-			b.undefined = make(map[string]struct{})
-		}
-		b.undefined[req.Name] = struct{}{}
-	}
-	return definitions, scope
+// undefinedNames remembers which names with an owner have no definition, so that calling those reads no file. What is remembered is
+// looked at again, beside the calls, when it is older than undefinedFor: a definition that is written for such a name counts a moment
+// later, and its callers are served either way.
+type undefinedNames struct {
+	mu       sync.Mutex
+	seen     map[string]int64 // when
+	checking bool
 }
+
+const (
+	undefinedFor = 100 * time.Millisecond
+	undefinedMax = 4096
+)
+
+// recall reports whether a name is known to have no definition, and whether that should be looked at again, by one caller of recall only.
+func (u *undefinedNames) recall(name string, now int64) (undefined, again bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at, undefined := u.seen[name]
+	if undefined && now > at+int64(undefinedFor) && !u.checking {
+		u.checking, again = true, true
+	}
+	return undefined, again
+}
+
+// note remembers what was found.
+func (u *undefinedNames) note(name string, defined, checked bool, now int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if checked {
+		u.checking = false
+	}
+	switch {
+	case defined:
+		delete(u.seen, name)
+	case u.seen == nil || len(u.seen) >= undefinedMax:
+		u.seen = map[string]int64{name: now}
+	default:
+		u.seen[name] = now
+	}
+}
+
+// find goes on with a caller: at once if its name has an owner and no definition, else when its definitions were read, which may take as long
+// as a file system likes. The loop's.
+func (b *Broker) find(c *caller, req dial.Request) {
+	if b.index.find(c.namespace, []byte(req.Name)) != nil {
+		if undefined, again := b.undefined.recall(req.Name, b.now()); undefined {
+			if again {
+				b.tasks.Go(func() { b.undefined.note(req.Name, b.catalogue.has(req.Name), true, b.now()) })
+			}
+			b.place(c, req, nil, req.Scope)
+			return
+		}
+	}
+	b.mu.Lock()
+	full := b.finding >= maxFinding
+	if !full {
+		b.finding++
+		b.unpoll(c) // it would stay readable, or hung up, and nobody would look
+	}
+	b.mu.Unlock()
+	if full {
+		b.refuseCaller(c, directory.Refusal{Reason: directory.LimitHit, Text: "the definitions of many callers are being read: a file system is slow or hangs, try again later"})
+		return
+	}
+	b.tasks.Go(func() {
+		definitions, scope := b.definitions(req.Name, req.Scope, c.peer.PID)
+		if len(definitions) == 0 && b.index.find(c.namespace, []byte(req.Name)) != nil {
+			b.undefined.note(req.Name, false, false, b.now())
+		}
+		b.place(c, req, definitions, scope)
+		b.mu.Lock()
+		b.finding--
+		b.mu.Unlock()
+		b.finishSlices()
+	})
+}
+
+// maxFinding bounds the threads that a file system which hangs can take.
+const maxFinding = 256

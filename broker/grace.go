@@ -24,7 +24,7 @@ type heldCaller struct {
 
 // hold keeps a caller of a name that is unknown so soon after a crash. The loop's.
 func (b *Broker) hold(c *caller, req dial.Request) bool {
-	if b.now() >= b.graceUntil || b.catalogue.has(req.Name) || b.known(c.namespace, req.Name) {
+	if b.now() >= b.graceUntil || b.known(c.namespace, req.Name) {
 		return false
 	}
 	b.mu.Lock()
@@ -37,7 +37,7 @@ func (b *Broker) hold(c *caller, req dial.Request) bool {
 func (b *Broker) known(ns directory.ID, name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.ending != "" || b.directory.Launchable(ns, name) || b.index.resolve(b.directory.Parents(ns), []byte(name)) != nil
+	return b.ending != "" || b.defined[name] || b.directory.Launchable(ns, name) || b.index.resolve(b.directory.Parents(ns), []byte(name)) != nil
 }
 
 // releaseHeld goes on with callers whose name is known now, and with all of them when the moment is over.
@@ -48,7 +48,7 @@ func (b *Broker) releaseHeld(now int64) {
 			still = append(still, h)
 			continue
 		}
-		b.place(h.caller, h.request)
+		b.find(h.caller, h.request)
 	}
 	clear(b.held[len(still):])
 	b.held = still

@@ -9,14 +9,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,13 +20,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/switchboard-ipc/switchboard/broker"
 	"github.com/switchboard-ipc/switchboard/execshim"
 )
 
 // The broker under test is a process of its own, so that tests may run in parallel and yet count its descriptors and
 // goroutines. This binary plays every part: TestMain runs the role that roleVariable names.
 const roleVariable = "TEST_ROLE" // not SWITCHBOARD_*: definitions may not set those
+const softVariable = "TEST_SOFT" // the role runs with its soft limit
 
 func TestMain(m *testing.M) {
 	execshim.Run()
@@ -51,55 +47,6 @@ var publicUsed atomic.Bool
 
 // deadline bounds every wait of a test: far above what is needed, for slow machines.
 const deadline = 20 * time.Second
-
-// brokerOptions is what a test asks of its broker.
-type brokerOptions struct {
-	Limits      broker.Limits
-	IdleExit    time.Duration
-	UID         int    // the user that it runs as, if not 0
-	Descriptors uint64 // its limit on descriptors, if not 0
-	Services    []string
-}
-
-func brokerRole(args []string) {
-	var o brokerOptions
-	if err := json.Unmarshal([]byte(args[1]), &o); err != nil {
-		panic(err)
-	}
-	if o.Descriptors != 0 {
-		lim := syscall.Rlimit{Cur: o.Descriptors, Max: o.Descriptors}
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-			panic(err)
-		}
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if o.Limits.TakeOver == 0 {
-		o.Limits.TakeOver = deadline // a slow machine is no stopped owner
-	}
-	b, err := broker.New(broker.Config{
-		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit, Services: o.Services,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Ready:  func() { fmt.Println("ready") },
-	})
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	go func() {
-		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-			entries, err := os.ReadDir("/proc/self/fd")
-			if err != nil {
-				panic(err)
-			}
-			fmt.Printf("%d descriptors, %d goroutines\n", len(entries), runtime.NumGoroutine())
-		}
-	}()
-	if err := b.Serve(ctx); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-}
 
 // process is a role that runs.
 type process struct {
@@ -122,7 +69,7 @@ func start(t *testing.T, role string, uid int, args ...string) *process {
 		publicUsed.Store(true)
 		cmd.Path = path
 	}
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // or each end takes a second
 	if uid != 0 && os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	}

@@ -5,7 +5,6 @@
 package broker_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -15,211 +14,112 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
 
-// backendRole is what a broker launches: it says in a line to each who connects what it is, and echoes. Mode listener: on descriptor 3.
-// Mode path: at $SWITCHBOARD_SOCKET, after a line came from a fifo.
-func backendRole(args []string) {
-	var l net.Listener
-	var err error
-	if args[0] == "path" {
-		fifo, ferr := os.Open(args[1])
-		if ferr != nil {
-			panic(ferr)
-		}
-		if _, err := bufio.NewReader(fifo).ReadString('\n'); err != nil {
-			panic(err)
-		}
-		l, err = net.Listen("unix", os.Getenv("SWITCHBOARD_SOCKET"))
-	} else {
-		l, err = net.FileListener(os.NewFile(3, "listener"))
-	}
-	if err != nil {
-		panic(err)
-	}
-	line := fmt.Sprintf("pid=%d version=%s fds=%s for=%s names=%s\n", os.Getpid(), os.Getenv("SWITCHBOARD_VERSION"),
-		os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDNAMES"))
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			panic(err)
-		}
-		go func() {
-			defer c.Close()
-			io.WriteString(c, line)
-			io.Copy(c, c)
-		}()
-	}
-}
-
-// services is a folder of definitions.
-type services struct {
-	t   *testing.T
-	dir string
-}
-
-func newServices(t *testing.T) services {
+// dialAll has n callers ask for a name at the same time.
+func dialAll(t *testing.T, dir, name string, n int) (callers []net.Conn) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
+	for range n {
+		callers = append(callers, dial(t, dir, "DIAL "+name+"\n"))
+	}
+	return callers
+}
+
+func TestLaunchListener(t *testing.T) {
+	t.Parallel()
+	s := newServices(t)
+	s.add("up:1.toml", s.backend("up:1", "", "listener"))
+	b := s.broker()
+	control := open(t, b.dir)
+	var first *served
+	for i, c := range dialAll(t, b.dir, "up:1", 64) {
+		got := follow(t, c)
+		got.alive(t)
+		if first == nil {
+			first = got
+		}
+		if got.pid != first.pid {
+			t.Errorf("caller %d has process %d, the first %d", i, got.pid, first.pid)
+		}
+		if u := peerOf(t, got.Conn); int(u.Pid) != got.pid {
+			t.Errorf("the kernel says that process %d listens; it is %d", u.Pid, got.pid)
+		}
+	}
+	control.launches(t, 1)
+	want := map[string]string{"fds": "1", "for": strconv.Itoa(first.pid), "names": "up_1"}
+	for k, v := range want {
+		if first.says[k] != v {
+			t.Errorf("%s is %q, want %q", k, first.says[k], v)
+		}
+	}
+	control.stop(t, "up:1")
+	if running(first.pid) {
+		t.Error("it runs after ENDED")
+	}
+}
+
+func peerOf(t *testing.T, c net.Conn) (u *syscall.Ucred) {
+	t.Helper()
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return services{t, dir}
-}
-
-// add writes a definition, and returns its path.
-func (s services) add(file, text string) string {
-	s.t.Helper()
-	path := filepath.Join(s.dir, file)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		s.t.Fatal(err)
+	cerr := raw.Control(func(fd uintptr) { u, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED) })
+	if cerr != nil || err != nil {
+		t.Fatal(cerr, err)
 	}
-	return path
+	return u
 }
 
-// backend is the definition of one that runs backendRole.
-func (s services) backend(name, more string, args ...string) string {
-	s.t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	exec := strconv.Quote(exe)
-	for _, a := range args {
-		exec += ", " + strconv.Quote(a)
-	}
-	return fmt.Sprintf("name = %q\naccept = %q\nexec = [%s]\nenv = { %s = \"backend\", GORACE = \"atexit_sleep_ms=0\" }\n%s\n",
-		name, args[0], exec, roleVariable, more)
-}
-
-func (s services) broker() *testBroker {
-	s.t.Helper()
-	b := startBroker(s.t, brokerOptions{Services: []string{s.dir}})
-	s.endBackends(b)
-	return b
-}
-
-// endBackends has what the broker launched end with the test, before its descriptors are counted.
-func (s services) endBackends(b *testBroker) {
-	s.t.Cleanup(func() {
-		switch {
-		case b.ended:
-		case s.t.Failed():
-			b.cmd.Process.Signal(syscall.SIGTERM)
-			b.exited()
-		default:
-			files, err := os.ReadDir(s.dir)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			control := open(s.t, b.dir)
-			defer control.close()
-			for _, f := range files {
-				name, _, _ := strings.Cut(strings.TrimSuffix(f.Name(), ".toml"), "@")
-				control.call(session.OpStop, session.Select{Name: name}.Append(nil))
-			}
-			eventually(s.t, func() string {
-				if n := control.status().Backends; n != 0 {
-					return fmt.Sprintf("%d backends are left after the stop", n)
+// TestLaunchWaits: who asks for what gets ready by itself waits until then, and all get the same process.
+func TestLaunchWaits(t *testing.T) {
+	t.Parallel()
+	for _, accept := range []string{"path", "native"} {
+		t.Run(accept, func(t *testing.T) {
+			t.Parallel()
+			s := newServices(t)
+			gate, tell := fifo(t)
+			s.add("late.toml", s.backend("late", "", accept, "gate="+gate))
+			b := s.broker()
+			control := open(t, b.dir)
+			callers := dialAll(t, b.dir, "late", 8)
+			control.counts(t, 8, 1)
+			pid := recorded(t, b.dir, "late").pid
+			tell()
+			for _, c := range append(callers, dialAll(t, b.dir, "late", 1)...) {
+				got := follow(t, c)
+				got.alive(t)
+				if got.pid != pid {
+					t.Errorf("process %d answers, %d was launched", got.pid, pid)
 				}
-				return ""
-			})
-		}
-	})
-}
-
-// fifo makes one, by which a backend is told to go on.
-func fifo(t *testing.T) (path string, tell func()) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // both, so that it never waits for the other side
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return path, func() {
-		t.Helper()
-		if _, err := io.WriteString(f, "go on\n"); err != nil {
-			t.Fatal(err)
-		}
+			}
+			control.launches(t, 1)
+		})
 	}
 }
 
-func (s *rawSession) status() session.StatusReply {
-	s.t.Helper()
-	return parse(s.t, session.ParseStatusReply, s.call(session.OpStatus, nil))
-}
-
-// served is a connection to a backend, and what it said of itself.
-type served struct {
-	net.Conn
-	in                             *bufio.Reader
-	pid, version, fds, listen, tag string
-}
-
-// follow goes where a verdict leads.
-func follow(v string) (*served, error) {
-	path, ok := strings.CutPrefix(v, "AT ")
-	if !ok {
-		return nil, fmt.Errorf("the verdict is %q", v)
-	}
-	c, err := net.Dial("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	c.SetDeadline(time.Now().Add(deadline))
-	s := &served{Conn: c, in: bufio.NewReader(c)}
-	line, err := s.in.ReadString('\n')
-	if err != nil {
-		c.Close()
-		return nil, fmt.Errorf("at %s: %w", path, err)
-	}
-	f := make(map[string]string)
-	for _, field := range strings.Fields(line) {
-		k, v, _ := strings.Cut(field, "=")
-		f[k] = v
-	}
-	s.pid, s.version, s.fds, s.listen, s.tag = f["pid"], f["version"], f["fds"], f["for"], f["names"]
-	return s, nil
-}
-
-func (s *served) echo() error {
-	if _, err := io.WriteString(s, "hello\n"); err != nil {
-		return err
-	}
-	if line, err := s.in.ReadString('\n'); err != nil || line != "hello\n" {
-		return fmt.Errorf("the echo is %q, %v", line, err)
-	}
-	return nil
-}
-
-// reach dials a service and follows the verdict.
-func reach(t *testing.T, dir, request string) *served {
-	t.Helper()
-	s, err := follow(verdict(t, dial(t, dir, "DIAL "+request+"\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
+// TestLaunchConnection: each caller has a process of its own, on its standard input and output; what was sent early is there.
 func TestLaunchConnection(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	s.add("cat.toml", "name = \"cat\"\nexec = [\"/bin/cat\"]\naccept = \"connection\"\n")
+	s.add("cat.toml", s.shell("cat", "connection", "", "echo $$; exec cat"))
 	b := s.broker()
+	pids := make(map[string]bool)
+	var open []*net.UnixConn
 	for range 3 {
 		c := dial(t, b.dir, "DIAL cat\nearly ")
 		if v := verdict(t, c); v != "OK" {
 			t.Fatal(v)
 		}
+		pids[verdict(t, c)] = true // its first line
+		open = append(open, c)
+	}
+	if len(pids) != 3 {
+		t.Errorf("the processes of 3 callers are %v", pids)
+	}
+	for _, c := range open {
 		if _, err := io.WriteString(c, "late"); err != nil {
 			t.Fatal(err)
 		}
@@ -230,72 +130,108 @@ func TestLaunchConnection(t *testing.T) {
 	}
 }
 
-func TestLaunchFails(t *testing.T) {
+// gatedShim is an exec shim that waits at a fifo before it does anything.
+func gatedShim(t *testing.T) (shim string, tell func()) {
+	t.Helper()
+	gate, tell := fifo(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shim = filepath.Join(t.TempDir(), "shim")
+	script := fmt.Sprintf("#!/bin/bash\nread x <%q\nexec -a switchboard-exec %q\n", gate, exe)
+	if err := os.WriteFile(shim, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return shim, tell
+}
+
+// TestLaunchConnectionLimit: at most 8 processes of a service start at a time, and the callers behind them have their turn.
+func TestLaunchConnectionLimit(t *testing.T) {
+	t.Parallel()
+	const callers, atOnce = 20, 8
+	s := newServices(t)
+	s.add("cat.toml", s.command("cat", "connection", "", "/bin/cat"))
+	shim, tell := gatedShim(t)
+	b := s.start(brokerOptions{Shim: shim})
+	control := open(t, b.dir)
+	waiting := dialAll(t, b.dir, "cat", callers)
+	control.counts(t, callers, atOnce)
+	for i := uint64(1); i <= callers; i++ {
+		tell()
+		control.counts(t, callers-i, min(callers, atOnce+i)) // one has its process, which stays
+	}
+	for _, c := range waiting {
+		if v := verdict(t, c); v != "OK" {
+			t.Error(v)
+		}
+	}
+	control.launches(t, callers)
+}
+
+// TestLaunchVersions: a newer version is launched beside the one that runs; who is connected stays where it is.
+func TestLaunchVersions(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	path, tell := fifo(t)
-	s.add("bad.toml", fmt.Sprintf(`name = "bad"
-accept = "path"
-exec = ["/bin/sh", "-c", "read x <\"$1\"; echo no such database >&2; exit 3", "sh", %q]
-restart = { min = "20s", max = "30s" }
-`, path))
+	s.add("v@1.4.0.toml", s.backend("v", `version = "1.4.0"`, "path"))
 	b := s.broker()
-	var callers []net.Conn
-	for range 20 {
-		callers = append(callers, dial(t, b.dir, "DIAL bad\n"))
-	}
-	control := open(t, b.dir)
-	eventually(t, func() string {
-		if st := control.status(); st.Waiting != 20 {
-			return fmt.Sprintf("%d callers wait", st.Waiting)
+	old := reach(t, b.dir, "v")
+	s.add("v@2.0.0.toml", s.backend("v", `version = "2.0.0"`, "path"))
+	pids := map[string]int{"1.4.0": old.pid}
+	for _, tt := range []struct{ request, version string }{
+		{"v", "2.0.0"}, {"v version=^1.2", "1.4.0"}, {"v version=>=1.2,<2", "1.4.0"}, {"v version=>=1.2", "2.0.0"}, {"v version=2.0.0", "2.0.0"},
+	} {
+		got := reach(t, b.dir, tt.request)
+		if got.says["version"] != tt.version {
+			t.Errorf("%s is version %s, want %s", tt.request, got.says["version"], tt.version)
 		}
-		return ""
-	})
-	tell()
-	for i, c := range callers {
-		v := verdict(t, c)
-		if !strings.HasPrefix(v, "ERR 69 ") || !strings.Contains(v, "status 3") || !strings.Contains(v, "no such database") {
-			t.Errorf("caller %d: %s", i, v)
+		if pid, ok := pids[tt.version]; ok && pid != got.pid {
+			t.Errorf("%s is process %d, and %d is that version", tt.request, got.pid, pid)
 		}
+		pids[tt.version] = got.pid
 	}
-	v := verdict(t, dial(t, b.dir, "DIAL bad\n"))
-	if !strings.HasPrefix(v, "ERR 75 ") || !strings.Contains(v, "status 3") || !strings.Contains(v, "no such database") {
-		t.Errorf("while it backs off: %s", v)
+	if v := verdict(t, dial(t, b.dir, "DIAL v version=^3\n")); !strings.HasPrefix(v, "ERR 69 ") || !strings.Contains(v, "1.4.0") {
+		t.Errorf("a version that there is not: %s", v)
 	}
-	if st := control.status(); st.Launches != 1 {
-		t.Errorf("%d launches, want 1", st.Launches)
+	old.alive(t)
+	open(t, b.dir).launches(t, 2)
+	c, err := net.Dial("unix", filepath.Join(b.dir, "s", "v"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got, err := greeted(c); err != nil || got.pid != pids["2.0.0"] {
+		t.Errorf("s/v leads to %+v, %v", got, err)
 	}
 }
 
-func TestLaunchIdleStop(t *testing.T) {
+// TestLaunchDefinitions: a broken definition is refused with its line, and nobody else's; a changed one counts from the next instance.
+func TestLaunchDefinitions(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	s.add("held.toml", s.backend("held", `idle_stop = "100ms"`, "listener"))
-	s.add("other.toml", s.backend("other", `idle_stop = "100ms"`, "listener"))
+	broken := s.add("broken.toml", "name = \"broken\"\nexec = [\"/bin/cat\"]\naccept = \"magic\"\n")
+	s.add("up.toml", s.backend("up", "", "listener", "tag=one"))
 	b := s.broker()
-	held := reach(t, b.dir, "held")
 	control := open(t, b.dir)
-	backends := func(want uint64) {
-		t.Helper()
-		eventually(t, func() string {
-			if n := control.status().Backends; n != want {
-				return fmt.Sprintf("%d backends run, want %d", n, want)
-			}
-			return ""
-		})
+	for range 2 {
+		if v := verdict(t, dial(t, b.dir, "DIAL broken\n")); !strings.HasPrefix(v, "ERR 69 ") || !strings.Contains(v, broken+":3:") {
+			t.Error(v)
+		}
+		reach(t, b.dir, "up").alive(t)
 	}
-	for range 3 { // the other one's end shows that the time is over
-		reach(t, b.dir, "other").Close()
-		backends(1)
+	s.add("broken.toml", "name = \"broken\"\nexec = [\"/bin/cat\"]\naccept = \"connection\"\n")
+	if v := verdict(t, dial(t, b.dir, "DIAL broken\n")); v != "OK" {
+		t.Errorf("mended: %s", v)
 	}
-	if err := held.echo(); err != nil {
-		t.Errorf("a silent connection was cut: %v", err)
+	s.add("up.toml", s.backend("up", "", "listener", "tag=number-two"))
+	if got := reach(t, b.dir, "up"); got.says["tag"] != "one" {
+		t.Errorf("while it runs it is %q", got.says["tag"])
 	}
-	if again := reach(t, b.dir, "held"); again.pid != held.pid {
-		t.Errorf("process %s, then %s", held.pid, again.pid)
-	} else {
-		again.Close()
+	control.stop(t, "up")
+	if got := reach(t, b.dir, "up"); got.says["tag"] != "number-two" {
+		t.Errorf("the next instance is %q", got.says["tag"])
 	}
-	held.Close()
-	backends(0)
+	if r := parse(t, session.ParseBackendsReply, control.call(session.OpStop, session.Select{Name: "nobody"}.Append(nil))); r.Code != session.Unavailable {
+		t.Errorf("a name that no backend has: %d %s", r.Code, r.Text)
+	}
 }

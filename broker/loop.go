@@ -67,7 +67,7 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	}
 	if b.ending != "" {
 		next = now // tick goes on with the end
-		if b.directory.Callers() > 0 || b.directory.Backends() > 0 || len(b.reading)+len(b.held) > 0 {
+		if b.directory.Callers() > 0 || b.directory.Backends() > 0 || len(b.reading)+len(b.held)+b.finding > 0 {
 			next = now + int64(10*time.Millisecond)
 		}
 	}
@@ -116,7 +116,7 @@ func (b *Broker) handle(r sys.Ready) {
 	case activationSocket:
 		b.knock(d.service)
 	case notifySocket:
-		b.readNotify(d.fd.Int())
+		b.readNotify(d)
 	case definitionWatch:
 		b.definitionsChanged()
 	}
@@ -196,6 +196,7 @@ func (b *Broker) finish(reason string) {
 		// Unlinked first, under the folder's lock: who comes later finds no broker and starts one, which waits for the lock;
 		// who has connected is in the queue and is served.
 		if b.config.Listeners == nil {
+			b.keepFormer()
 			b.folder.unlink(brokerSocket, sessionSocket)
 		}
 		for _, d := range listeners {
@@ -212,7 +213,7 @@ func (b *Broker) finish(reason string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if (b.directory.Callers() > 0 || len(b.reading)+len(b.held) > 0) && b.now() < b.drainUntil {
+	if (b.directory.Callers() > 0 || len(b.reading)+len(b.held)+b.finding > 0) && b.now() < b.drainUntil {
 		return
 	}
 	if b.directory.Backends() > 0 && !b.keep || b.starting() {
@@ -223,7 +224,6 @@ func (b *Broker) finish(reason string) {
 			b.bye(d.session, directory.Refusal{Reason: directory.OwnerGone, Text: reason})
 		}
 	}
-	b.folder.unlink(notifyName)
 	b.stop = true
 }
 

@@ -6,11 +6,19 @@ package broker_test
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
 
+	"github.com/switchboard-ipc/switchboard/broker"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
 
@@ -21,6 +29,68 @@ func (panicker) Helper()                   {}
 func (panicker) Fatal(a ...any)            { panic(fmt.Sprint(a...)) }
 func (panicker) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 func (panicker) Cleanup(func())            {}
+
+// brokerOptions is what a test asks of its broker.
+type brokerOptions struct {
+	Limits      broker.Limits
+	IdleExit    time.Duration
+	UID         int    // the user that it runs as, if not 0
+	Descriptors uint64 // its limit on descriptors, if not 0
+	Services    []string
+	Soft        uint64 // its soft limit on descriptors when it begins, if not 0
+	Shim        string // what backends are launched through, if not this binary
+}
+
+func brokerRole(args []string) {
+	var o brokerOptions
+	if err := json.Unmarshal([]byte(args[1]), &o); err != nil {
+		panic(err)
+	}
+	if o.Descriptors != 0 {
+		lim := syscall.Rlimit{Cur: o.Descriptors, Max: o.Descriptors}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+			panic(err)
+		}
+	}
+	if o.Soft != 0 && os.Getenv(softVariable) == "" { // begin again with it: Go raises it at the start of a program
+		var lim syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+			panic(err)
+		}
+		lim.Cur = o.Soft
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+			panic(err)
+		}
+		panic(syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), softVariable+"=1")))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if o.Limits.TakeOver == 0 {
+		o.Limits.TakeOver = deadline // a slow machine is no stopped owner
+	}
+	b, err := broker.New(broker.Config{
+		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit, Services: o.Services, Shim: o.Shim,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Ready:  func() { fmt.Println("ready") },
+	})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	go func() {
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			entries, err := os.ReadDir("/proc/self/fd")
+			if err != nil {
+				panic(err)
+			}
+			fmt.Printf("%d descriptors, %d goroutines\n", len(entries), runtime.NumGoroutine())
+		}
+	}()
+	if err := b.Serve(ctx); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
 
 // ownerRole owns a name until it is killed. Mode serve: answers like tr a-z A-Z. Mode step: takes one connection as far as
 // its standard input says, a line a step. Mode child: a child of it inherits the session's descriptor.

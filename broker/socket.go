@@ -128,6 +128,19 @@ func (b *Broker) linkNewest(name string) {
 	}
 }
 
+// pathSocket is where the program of a service with Path binds its socket.
+func pathSocket(instance string) string { return filepath.Join(instanceFolder, instance+".sock") }
+
+// busy reports whether a process is there for a key, or has still to end before the next is launched. The lock is held.
+func (b *Broker) busy(key directory.Key) bool {
+	for _, be := range b.backends {
+		if be.key == key && !be.retired {
+			return true
+		}
+	}
+	return false
+}
+
 // accepting reports whether a backend is there for a key. The lock is held.
 func (b *Broker) accepting(key directory.Key) bool {
 	for _, be := range b.backends {
@@ -164,12 +177,14 @@ func (b *Broker) hide(be *backend) {
 		return
 	}
 	be.hidden = true
-	if be.definition.Accept == directory.Listener && be.path != "" {
+	if be.path != "" {
 		aside := filepath.Join(instanceFolder, be.instance+".old")
 		if err := os.Rename(b.folder.at(be.path), b.folder.at(aside)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			b.log.Error("cannot set a socket aside", "name", be.key.Name, "err", err)
 		}
 		be.path = aside
+	}
+	if be.definition.Accept == directory.Listener && be.path != "" {
 		if s := b.sockets[be.key]; s != nil && s == be.socket {
 			delete(b.sockets, be.key)
 		}
@@ -183,9 +198,12 @@ func (b *Broker) hide(be *backend) {
 
 // unhide undoes hide: somebody connected meanwhile. The lock is held.
 func (b *Broker) unhide(be *backend) {
-	path, err := socketPath(be.key)
-	if err != nil || !be.hidden {
+	if !be.hidden || be.path == "" {
 		return
+	}
+	path := pathSocket(be.instance)
+	if be.definition.Accept == directory.Listener {
+		path, _ = socketPath(be.key) // it had that one
 	}
 	if fresh := b.sockets[be.key]; fresh != nil {
 		b.flush(be.key)
@@ -204,7 +222,7 @@ func (b *Broker) unhide(be *backend) {
 
 // rerecord writes where a backend's socket is now, and whether newcomers find it. The lock is held.
 func (b *Broker) rerecord(be *backend) {
-	if be.process == nil {
+	if be.process == nil || be.ended {
 		return
 	}
 	be.record.Socket, be.record.Retired = be.path, be.hidden

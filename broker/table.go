@@ -24,7 +24,7 @@ const (
 	backendControl        // what the exec shim of a backend says
 	backendExit           // pidfd of a backend
 	activationSocket      // listening socket of a service that is launched when somebody connects
-	notifySocket          // what backends say of themselves
+	notifySocket          // where one backend says that it is ready
 	definitionWatch       // inotify of the folders of definitions
 )
 
@@ -36,7 +36,7 @@ type descriptor struct {
 	fd      *sys.FD
 	session *clientSession // for sessionConn and processWatch
 	caller  *caller        // for callerSocket
-	backend *backend       // for backendControl and backendExit
+	backend *backend       // for backendControl, backendExit and notifySocket
 	service *socket        // for activationSocket
 	path    string         // for serviceSocket: its name in the runtime folder
 }

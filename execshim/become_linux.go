@@ -79,6 +79,10 @@ func carryOut(o order.Order) {
 		env = append(env, "LISTEN_PID="+strconv.Itoa(os.Getpid()), "LISTEN_FDS=1",
 			"LISTEN_FDNAMES="+strings.ReplaceAll(o.Name, ":", "_"))
 	case order.Connection:
+		// Once the caller has read OK, nobody can tell it any more that the program cannot run.
+		if what, e := checkInterpreters(program); e != 0 {
+			fail(control, order.StageProgram, what, e)
+		}
 		report(control, order.Report{Kind: order.Taken})
 		if err := sys.SetNonblock(0, false); err != nil {
 			fail(control, order.StageSocket, "the connection", errno(err))

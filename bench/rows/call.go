@@ -19,8 +19,8 @@ import (
 //	net PATH            net.Dial
 //	go FOLDER NAME      switchboard.Dial
 //
-// It prints the median of the nanoseconds from before the socket is made to
-// the first byte of the service's answer.
+// It prints the median and the 99th percentile of the nanoseconds from before
+// the socket is made to the first byte of the service's answer.
 func callRole(ctx context.Context, r *role) error {
 	if err := r.need(3); err != nil {
 		return err
@@ -51,27 +51,27 @@ func callRole(ctx context.Context, r *role) error {
 	default:
 		return fmt.Errorf("cannot call by %q: unknown", way)
 	}
-	median, err := medianOf(d, call)
+	took, err := timesOf(d, call)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(r.out, int64(median))
+	fmt.Fprintln(r.out, int64(took[len(took)/2]), int64(took[len(took)*99/100]))
 	return nil
 }
 
-// medianOf calls again and again, warms up for a quarter of the time, and
-// returns the median of the rest.
-func medianOf(d time.Duration, call func() (time.Duration, error)) (time.Duration, error) {
+// timesOf calls again and again, warms up for a quarter of the time, and
+// returns what the rest took, sorted.
+func timesOf(d time.Duration, call func() (time.Duration, error)) ([]time.Duration, error) {
 	var took []time.Duration
 	for start := time.Now(); ; {
 		one, err := call()
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		switch now := time.Since(start); {
 		case now > d && len(took) > 0: // on a busy machine one call may take all of the time
 			slices.Sort(took)
-			return took[len(took)/2], nil
+			return took, nil
 		case now > d/4:
 			took = append(took, one)
 		}

@@ -4,9 +4,10 @@ package rows
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"path/filepath"
-	"strconv"
+	"time"
 
 	"github.com/switchboard-ipc/switchboard"
 )
@@ -65,13 +66,21 @@ func (r *role) serve(l net.Listener) error {
 // Call calls in one of the ways of callRole for a while, and returns the median
 // time in microseconds.
 func (e *Env) Call(ctx context.Context, way ...string) (float64, error) {
-	p, err := e.StartRole(ctx, append([]string{"call", (e.Slice() / 4).String()}, way...)...)
+	median, _, err := e.callFor(ctx, e.Slice()/4, way)
+	return median, err
+}
+
+// callFor calls for so long, and returns the median and the 99th percentile in microseconds.
+func (e *Env) callFor(ctx context.Context, d time.Duration, way []string) (median, p99 float64, err error) {
+	p, err := e.StartRole(ctx, append([]string{"call", d.String()}, way...)...)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	p.Stop()
-	ns, err := strconv.ParseInt(p.First, 10, 64)
-	return float64(ns) / 1000, err
+	if _, err := fmt.Sscan(p.First, &median, &p99); err != nil {
+		return 0, 0, fmt.Errorf("cannot read the times %q: %w", p.First, err)
+	}
+	return median / 1000, p99 / 1000, nil
 }
 
 // connect compares the ways to a service by the time to the first byte of its answer.

@@ -53,10 +53,11 @@ func (e *Env) Slice() time.Duration {
 // it is ready. It has a session of its own, as brokers have: schedulers share
 // the processors among sessions (autogroups), or services, first. A peer's must
 // have one too.
-func (e *Env) StartBroker(ctx context.Context) (*Broker, error) {
+func (e *Env) StartBroker(ctx context.Context, args ...string) (*Broker, error) {
 	e.brokers++
 	folder := filepath.Join(e.Folder, "r"+strconv.Itoa(e.brokers))
-	p, err := e.Start(ctx, []string{e.options.Binary, "serve", "--runtime-dir", folder}, proc.Options{EndsByTERM: true, Session: true})
+	argv := append([]string{e.options.Binary, "serve", "--runtime-dir", folder}, args...)
+	p, err := e.Start(ctx, argv, proc.Options{EndsByTERM: true, Session: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a broker: %w", err)
 	}

@@ -25,11 +25,14 @@ func Role(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 	defer cancel()
 	r := &role{args: args[1:], in: bufio.NewScanner(in), out: out}
 	known := map[string]func(context.Context, *role) error{
-		"serve":   serveRole,  // PATH: a server at a path
-		"own":     ownRole,    // FOLDER NAME [path]: the same as a service with a name
-		"hold":    holdRole,   // FOLDER PREFIX SESSIONS NAMES: sessions with as many names each
-		"look-up": lookUpRole, // FOLDER PREFIX SESSIONS NAMES: looks those up
-		"call":    callRole,   // calls a service in several ways
+		"serve":      serveRole,     // PATH: a server at a path
+		"own":        ownRole,       // FOLDER NAME [path]: the same as a service with a name
+		"hold":       holdRole,      // FOLDER PREFIX SESSIONS NAMES: sessions with as many names each
+		"look-up":    lookUpRole,    // FOLDER PREFIX SESSIONS NAMES: looks those up
+		"call":       callRole,      // calls a service in several ways
+		"backend":    backendRole,   // COUNT or connection: what the broker launches
+		"first-call": firstCallRole, // has a backend launched in several ways
+		"hostile":    hostileRole,   // FOLDER COUNT: connections that do no good
 	}
 	f, ok := known[args[0]]
 	if !ok {

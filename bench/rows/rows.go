@@ -54,6 +54,9 @@ func Groups() []Group {
 		{"killed", killed},
 		{"idle", idle},
 		{"sessions", sessions},
+		{"launch", launches},
+		{"backends", backends},
+		{"hostile", hostile},
 	}
 }
 

@@ -14,15 +14,17 @@ import (
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/execshim"
 )
 
 // TestMain makes the test binary the broker that is measured, and the
 // processes that measure it.
 func TestMain(m *testing.M) {
+	execshim.Run()
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "serve": // serve --runtime-dir FOLDER
-			os.Exit(serveTest(os.Args[3]))
+		case "serve": // serve --runtime-dir FOLDER [--services FOLDER]
+			os.Exit(serveTest(os.Args[3], os.Args[4:]))
 		case "bench-role":
 			os.Exit(Role(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 		}
@@ -30,10 +32,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func serveTest(folder string) int {
+func serveTest(folder string, rest []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	b, err := broker.New(broker.Config{RuntimeDir: folder, Ready: func() { fmt.Println("ready") }})
+	c := broker.Config{RuntimeDir: folder, Subreaper: true, Ready: func() { fmt.Println("ready") }}
+	if len(rest) == 2 {
+		c.Services = rest[1:]
+	}
+	b, err := broker.New(c)
 	if err == nil {
 		err = b.Serve(ctx)
 	}
@@ -59,7 +65,7 @@ func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures for seconds")
 	}
-	for _, group := range []string{"connect", "killed", "idle"} {
+	for _, group := range []string{"connect", "killed", "idle", "launch", "backends", "hostile"} {
 		t.Run(group, func(t *testing.T) {
 			t.Setenv("TMPDIR", shortDir(t))
 			t.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each process otherwise

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
 // app is one invocation of the command: its streams, and what the global flags say.
@@ -98,6 +100,19 @@ func (a *app) onlyRunning() *switchboard.Client {
 	return switchboard.New(switchboard.Config{RuntimeDir: a.runtimeDir, NoAutostart: true})
 }
 
+// folder is the runtime folder, absolute.
+func (a *app) folder() (string, error) {
+	dir := a.runtimeDir
+	if dir == "" {
+		dir = switchboard.RuntimeDir()
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot resolve the runtime folder: %w", err)
+	}
+	return dir, nil
+}
+
 // say writes one line of talk to stderr.
 func (a *app) say(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "switchboard: "+format+"\n", args...)
@@ -108,6 +123,14 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
+}
+
+// oneName wants one argument, a name that is one.
+func oneName(cmd *cobra.Command, args []string) error {
+	if err := arguments(1, 1, "one NAME")(cmd, args); err != nil {
+		return err
+	}
+	return name.Check(args[0])
 }
 
 // arguments checks their number, with what is wanted in the error.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -17,6 +16,7 @@ type backendVerb struct {
 	use, short, long string
 	done             string // what was done with them
 	wantsVersion     bool
+	launches         bool // who wants it wants something to run
 	do               func(c *switchboard.Client, ctx context.Context, name string, opts ...switchboard.SelectOption) (int, error)
 }
 
@@ -34,7 +34,7 @@ func (a *app) restartCommand() *cobra.Command {
 		use: "restart NAME", short: "launch a name anew for newcomers, and let go of the old process",
 		long: `Restart launches a new process for each one that the broker launched for NAME, and returns when it is ready, or
 could not be started. Newcomers get the new one; the old one ends when its last caller has gone.`,
-		done: "restarted", do: (*switchboard.Client).Restart,
+		done: "restarted", launches: true, do: (*switchboard.Client).Restart,
 	})
 }
 
@@ -72,10 +72,10 @@ func (a *app) backendCommand(verb backendVerb) *cobra.Command {
 		client := a.onlyRunning()
 		defer client.Close()
 		n, err := verb.do(client, ctx, args[0], options...)
-		switch {
-		case errors.Is(err, switchboard.ErrUnavailable) && !a.brokerRuns(ctx):
-			return a.noBroker(err)
-		case err != nil:
+		if err = a.noBroker(err); verb.launches {
+			err = hinted(err)
+		}
+		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(a.stdout, "%s %s: %d\n", verb.done, args[0], n)

@@ -62,7 +62,7 @@ func checkDialArguments(cmd *cobra.Command, args []string) error {
 	case len(args) == 0 || dash == 0:
 		return errors.New("dial wants one NAME " + help)
 	case dash < 0 && len(args) > 1:
-		return fmt.Errorf("dial wants one NAME, and not %q too: a command goes behind --, as in switchboard dial %s -- %[1]s %s", args[1], args[0], help)
+		return fmt.Errorf("dial wants one NAME, and not %q too: a command goes behind --, as in switchboard dial %s -- %[1]s %[3]s", args[1], args[0], help)
 	case dash > 1:
 		return fmt.Errorf("dial wants one NAME, and not %q too %s", args[1], help)
 	case dash == 1 && len(args) == 1:

@@ -77,8 +77,12 @@ func (f *commandFlags) environment() ([]string, error) {
 		env = append(env, name+"="+value)
 	}
 	for _, variable := range f.env {
-		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" {
+		name, _, ok := strings.Cut(variable, "=")
+		if !ok || name == "" {
 			return nil, usagef("--env is %q, and must be NAME=VALUE", variable)
+		}
+		if slices.Contains(f.passEnv, name) {
+			return nil, usagef("--pass-env names %q, to which --env gives a value: keep one of them", name)
 		}
 		env = append(env, variable)
 	}

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/switchboard-ipc/switchboard"
 )
 
 const (
@@ -33,10 +31,10 @@ func (a *app) logsCommand() *cobra.Command {
 		Use:   "logs NAME",
 		Short: "print what the processes that the broker launched for a name wrote",
 		Long: `Logs prints what the processes that the broker launched for NAME wrote to their standard error and, unless it is the
-connection, their standard output. With --follow it goes on until it is interrupted. It needs no broker: the files are in
+connection, their standard output. With --follow it waits until there is something, and goes on until it is interrupted, or its reader has gone. It needs no broker: the files are in
 the folder log of the runtime folder, and outlive both the processes and the broker. What is old is dropped there.
 Exit code 69: nothing was ever launched for NAME, or it was too long ago.`,
-		Args: arguments(1, 1, "one NAME"),
+		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
@@ -49,14 +47,23 @@ Exit code 69: nothing was ever launched for NAME, or it was too long ago.`,
 }
 
 func (a *app) logs(ctx context.Context, name, version string, follow bool) error {
-	dir := a.runtimeDir
-	if dir == "" {
-		dir = switchboard.RuntimeDir()
+	dir, err := a.folder()
+	if err != nil {
+		return err
 	}
 	l := &logReader{dir: filepath.Join(dir, logFolder), matches: logNames(name, version), out: a.stdout, at: make(map[string]int64)}
 	found, err := l.look(true)
-	if err == nil && !found {
+	switch {
+	case err != nil || found:
+	case follow:
+		a.say("no log of %s in %s yet: waiting until something is launched for it", name, l.dir)
+	default:
 		err = &codeError{exitUnavailable, fmt.Errorf("no log of %s in %s: nothing was launched for it", name, l.dir)}
+	}
+	if follow {
+		var stop context.CancelFunc
+		ctx, stop = whileRead(ctx, a.stdout)
+		defer stop()
 	}
 	for err == nil && follow {
 		if pause(ctx, logLook); ctx.Err() != nil {

@@ -48,6 +48,8 @@ func (a *app) ls(ctx context.Context, pattern string, flags lsFlags) error {
 	}
 	defer watcher.Close()
 	if flags.watch {
+		ctx, stop := whileRead(ctx, a.stdout)
+		defer stop()
 		return watchNames(ctx, watcher, a.stdout, flags.json)
 	}
 	entries, err := listNames(ctx, watcher)

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -17,7 +19,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
-	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/broker"
 )
 
@@ -84,7 +85,7 @@ func (s *server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.dir, err = s.folder(); err != nil {
+	if s.dir, err = s.app.folder(); err != nil {
 		return err
 	}
 	services, err := absoluteFolders(s.services)
@@ -97,6 +98,8 @@ func (s *server) serve(ctx context.Context) error {
 	}
 	s.level.Set(settings.Log.Level)
 	s.log = newLogger(output, settings.Log.Format, &s.level)
+	services = append(services, settings.Services...)
+	warnUnreadable(s.log, services)
 
 	// Signals that come while the broker starts end it too, as soon as it serves.
 	signal.Ignore(syscall.SIGPIPE) // whoever read the log may be gone, which is no reason to die with services running
@@ -113,7 +116,7 @@ func (s *server) serve(ctx context.Context) error {
 		Limits:     settings.Limits.broker(),
 		Logger:     s.log,
 		Ready:      s.ready,
-		Services:   append(services, settings.Services...),
+		Services:   services,
 		Subreaper:  true,
 	})
 	if err != nil {
@@ -143,23 +146,13 @@ func (s *server) run(ctx context.Context, b *broker.Broker, again <-chan os.Sign
 	return err
 }
 
-// folder is the runtime folder, absolute.
-func (s *server) folder() (string, error) {
-	dir := s.app.runtimeDir
-	if dir == "" {
-		dir = switchboard.RuntimeDir()
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("cannot resolve the runtime folder: %w", err)
-	}
-	return dir, nil
-}
-
 // absoluteFolders makes folders good for every working folder.
 func absoluteFolders(folders []string) ([]string, error) {
 	var all []string
 	for _, folder := range folders {
+		if folder == "" { // it would be the working folder
+			return nil, usagef("--services is empty, and must be a folder with definitions")
+		}
 		folder, err := filepath.Abs(folder)
 		if err != nil {
 			return nil, fmt.Errorf("cannot resolve a folder with definitions: %w", err)
@@ -167,6 +160,19 @@ func absoluteFolders(folders []string) ([]string, error) {
 		all = append(all, folder)
 	}
 	return all, nil
+}
+
+// warnUnreadable tells of folders that were asked for and have nothing to offer now: a misspelt one looks like an empty one.
+func warnUnreadable(log *slog.Logger, folders []string) {
+	for _, folder := range folders {
+		_, err := os.ReadDir(folder)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			log.Warn("a folder with definitions does not exist: nothing is launched from it until it does", "folder", folder)
+		case err != nil:
+			log.Warn("a folder with definitions cannot be read: nothing is launched from it", "folder", folder, "err", err)
+		}
+	}
 }
 
 // ready tells everybody who wants to know that every socket can be connected to.

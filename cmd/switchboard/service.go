@@ -13,6 +13,7 @@ import (
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/internal/definition"
+	"github.com/switchboard-ipc/switchboard/internal/launch"
 )
 
 func (a *app) serviceCommand() *cobra.Command {
@@ -39,7 +40,7 @@ func (a *app) serviceLsCommand() *cobra.Command {
 		Use:   "ls",
 		Short: "list the definitions: which are valid, and what runs of them",
 		Long: `Ls lists the definitions in the folders of the broker that runs, else of one that would be started now, without those
-of serve --services.`,
+of serve --services. Behind them it lists what runs without a definition: commands on the spot.`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := a.services(cmd.Context(), "")
@@ -61,9 +62,9 @@ func (a *app) serviceShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show NAME",
 		Short: "tell what would run for a name, what does, and why not",
-		Long: `Show tells about the definitions of NAME, one for each version, and about what runs of them. A NAME without a definition
-ends with exit code 69; one with no valid definition, with 64.`,
-		Args: arguments(1, 1, "one NAME"),
+		Long: `Show tells about the definitions of NAME, one for each version, and about what runs of them, or without them. A NAME
+without either ends with exit code 69; one whose definitions are all invalid, with 64.`,
+		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.serviceShow(cmd.Context(), args[0], asJSON)
 		},
@@ -78,17 +79,22 @@ func (a *app) serviceShow(ctx context.Context, name string, asJSON bool) error {
 		return err
 	}
 	if len(all) == 0 {
-		return &codeError{exitUnavailable, fmt.Errorf("no definition of %s: write %[1]s.toml into one of the folders\n%s", name, a.folderLines(ctx))}
+		return &codeError{exitUnavailable, fmt.Errorf("no definition of %s, and the broker has launched nothing for it: write %[1]s.toml into one of the folders\n%s", name, a.folderLines(ctx))}
 	}
 	if asJSON {
 		err = printJSON(a.stdout, all)
 	} else {
 		err = showServices(a.stdout, all)
 	}
+	faulty := false
 	for _, s := range all {
-		if s.Error == "" {
+		if s.Error == "" && s.File != "" {
 			return err
 		}
+		faulty = faulty || s.Error != ""
+	}
+	if !faulty {
+		return err
 	}
 	return errors.Join(err, &codeError{code: exitUsage})
 }
@@ -119,9 +125,26 @@ func (a *app) serviceCheck(files []string) error {
 		if _, err := exec.LookPath(d.Exec[0]); err != nil {
 			fmt.Fprintf(a.stderr, "%s: note: here it cannot be run yet: %v\n", file, err)
 		}
+		if err := checkUser(d.User); err != nil {
+			fmt.Fprintf(a.stderr, "%s: note: here it cannot be run yet: %v\n", file, err)
+		}
 	}
 	if faulty {
 		return &codeError{code: exitUsage}
+	}
+	return nil
+}
+
+// checkUser says why a broker of this user could not run a program as the user of a definition.
+func checkUser(who string) error {
+	if who == "" {
+		return nil
+	}
+	if _, err := launch.LookupUser(who); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 && who != launch.OwnUser().Name {
+		return fmt.Errorf("only a broker of root runs services as another user (%q)", who)
 	}
 	return nil
 }

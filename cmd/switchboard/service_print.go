@@ -24,6 +24,10 @@ func printServices(out io.Writer, all []service) error {
 			continue
 		}
 		state, pids := s.summary()
+		if s.File == "" {
+			fmt.Fprintf(table, "%s\t%s\t-\t-\t%s\t%s\tno definition: %s\n", s.Name, dash(s.Version), dash(state), dash(pids), s.Instances[0].Command)
+			continue
+		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, dash(s.Version), s.Accept, s.Scope, dash(state), dash(pids), s.File)
 	}
 	return table.Flush()
@@ -78,6 +82,13 @@ func (s service) text() string {
 		line("invalid", s.Error)
 		return b.String()
 	}
+	if s.File == "" {
+		line("file", "none: a command on the spot, or its definition has changed")
+		for _, i := range s.Instances {
+			line("runs now", i.text()+": "+i.Command)
+		}
+		return b.String()
+	}
 	line("runs", commandLine(s.Exec))
 	line("in", s.folder())
 	line("as user", s.User)
@@ -95,9 +106,13 @@ func (s service) text() string {
 		line("runs now", "no")
 	}
 	for _, i := range s.Instances {
-		line("runs now", strings.TrimRight(fmt.Sprintf("pid %d, %s, since %s %s", i.PID, i.State, i.Since, i.Scope), " "))
+		line("runs now", i.text())
 	}
 	return b.String()
+}
+
+func (i instance) text() string {
+	return strings.TrimRight(fmt.Sprintf("pid %d, %s, since %s %s", i.PID, i.State, i.Since, i.Scope), " ")
 }
 
 // folder is where the command runs.

@@ -14,11 +14,12 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/definition"
 )
 
-// service is a definition with what runs of it, as service ls and show print it with --json.
+// service is a definition with what runs of it, as service ls and show print it with --json; or what the broker launched
+// without one.
 type service struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	File    string `json:"file"`
+	File    string `json:"file"`  // "": there is no definition
 	Error   string `json:"error"` // why the definition does not count, as FILE:LINE: reason, else ""
 
 	// Of a valid definition.
@@ -74,7 +75,30 @@ func (a *app) services(ctx context.Context, name string) ([]service, error) {
 			all = append(all, newService(f, uid, running))
 		}
 	}
+	all = append(all, undefined(all, name, running)...)
 	return append([]service{}, all...), nil // an empty list prints as []
+}
+
+// undefined makes services of what the broker launched for a name, or all (""), without a definition that is valid now: commands
+// on the spot, and what runs on after its file has changed.
+func undefined(defined []service, name string, running []switchboard.Entry) (all []service) {
+	for _, e := range running {
+		same := func(s service) bool { return s.Error == "" && s.Name == e.Name && s.Version == e.Version }
+		if e.Instance == "" || name != "" && e.Name != name || slices.ContainsFunc(defined, same) {
+			continue
+		}
+		i := slices.IndexFunc(all, same)
+		if i < 0 {
+			i = len(all)
+			all = append(all, service{Name: e.Name, Version: e.Version})
+		}
+		all[i].Instances = append(all[i].Instances, newInstance(e))
+	}
+	return all
+}
+
+func newInstance(e switchboard.Entry) instance {
+	return instance{e.PID, e.State.String(), e.Scope, timestamp(e.Since), e.Instance, e.Command}
 }
 
 // runningNames lists the names of the root namespace.
@@ -124,7 +148,7 @@ func newService(f definition.File, uid int, running []switchboard.Entry) service
 	}
 	for _, e := range running {
 		if e.Name == d.Name && e.Version == d.Version {
-			s.Instances = append(s.Instances, instance{e.PID, e.State.String(), e.Scope, timestamp(e.Since), e.Instance, e.Command})
+			s.Instances = append(s.Instances, newInstance(e))
 		}
 	}
 	return s

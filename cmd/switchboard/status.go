@@ -34,7 +34,7 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 	defer client.Close()
 	s, err := client.Status(ctx)
 	if err != nil {
-		return a.noBroker(err)
+		return hinted(a.noBroker(err))
 	}
 	if asJSON {
 		return printJSON(a.stdout, statusJSON(s))
@@ -56,9 +56,29 @@ services       %s
 	return err
 }
 
-// noBroker adds what to do to the error of a command that does not start a broker.
+// noBroker says in short that no broker runs, if that is the error of a command that does not start one: what the library
+// advises is for those who want one.
 func (a *app) noBroker(err error) error {
-	if !errors.Is(err, switchboard.ErrUnavailable) {
+	var e *switchboard.Error
+	if !errors.As(err, &e) || e.Code != switchboard.CodeUnavailable || !strings.HasPrefix(e.Text, "no broker runs in ") {
+		return err
+	}
+	dir, err := a.folder()
+	if err != nil {
+		return err
+	}
+	return &codeError{exitUnavailable, &noBrokerError{dir}}
+}
+
+// noBrokerError: no broker runs in a folder.
+type noBrokerError struct{ dir string }
+
+func (e *noBrokerError) Error() string { return "no broker runs in " + e.dir }
+
+// hinted adds what starts a broker to the error that there is none.
+func hinted(err error) error {
+	var none *noBrokerError
+	if !errors.As(err, &none) {
 		return err
 	}
 	return fmt.Errorf("%w\nnothing starts it for this command: `switchboard serve` does, and so does any call of a name", err)

@@ -34,6 +34,7 @@ const (
 	starting backendState = iota + 1 // deadline: when it must be ready
 	running                          // deadline: when its connections are counted next
 	stopping                         // deadline: when it is killed
+	over                             // it has ended, and is forgotten in the same event
 )
 
 // Own is what the directory's own ids are above: those of services and backends.
@@ -239,7 +240,7 @@ func (ev Ended) apply(d *Directory) {
 	svc := d.services[b.service]
 	what := cmpOr(ev.Status, "ended")
 	was := b.state
-	b.state = stopping
+	b.state = over
 	if l := d.leases[b.lease]; l != nil { // who still waits there wants to know what comes next
 		d.endLease(l.id, "its process "+what, true)
 	}
@@ -256,7 +257,9 @@ func (ev Ended) apply(d *Directory) {
 		case !early:
 			svc.failures = 0
 		}
-		svc.unserved = ev.Unserved && !unserved
+		if svc.unserved = ev.Unserved && !unserved; svc.unserved {
+			svc.notBefore = d.now // remembered from now on, see forget
+		}
 	}
 	d.forgetBackend(b, "its process "+what)
 	d.advance(svc)
@@ -367,7 +370,14 @@ func (d *Directory) stop(b *backend, reason string, kill bool) {
 	if svc.current == b.id {
 		svc.current = 0
 	}
-	if l := d.leases[b.lease]; l != nil {
+	switch l := d.leases[b.lease]; {
+	case l == nil:
+	case l.inFlight > 0: // it may have taken them: those are its own until it has ended
+		d.unlist(l)
+		l.state = Stopping
+		d.notify(Changed, l, reason)
+		d.requeue(svc, l)
+	default:
 		d.endLease(l.id, reason, false) // it is told by its signal, and then may serve to the end whom it has
 		b.lease = 0
 	}
@@ -397,16 +407,21 @@ func (d *Directory) retire(b *backend, reason string) {
 		d.unlist(l)
 		l.state = Retiring
 		d.notify(Changed, l, reason)
-		waiting := l.waiting
-		l.waiting = nil
-		d.starved = slices.DeleteFunc(d.starved, func(id ID) bool { return id == l.id })
-		for _, id := range waiting {
-			d.queue(svc, d.callers[id])
-		}
+		d.requeue(svc, l)
 	}
 	d.do(Retire{Backend: b.id, Key: svc.key()})
 	d.checkAfter(b)
 	d.advance(svc)
+}
+
+// requeue has those who wait for a backend wait for the next. Whom it was handed stays with it.
+func (d *Directory) requeue(svc *service, l *lease) {
+	waiting := l.waiting
+	l.waiting = nil
+	d.starved = slices.DeleteFunc(d.starved, func(id ID) bool { return id == l.id })
+	for _, id := range waiting {
+		d.queue(svc, d.callers[id])
+	}
 }
 
 const (
@@ -537,8 +552,9 @@ type Adopt struct {
 	Owner      Peer
 	Path       string
 	Since      int64
-	Retired    bool // newcomers were kept from it
-	Starting   bool // it does not listen on its path yet
+	Retired    bool  // newcomers were kept from it
+	Starting   bool  // it does not listen on its path yet
+	Begun      int64 // when it was launched, in the time of Now
 	Now        int64
 }
 
@@ -547,7 +563,7 @@ func (ev Adopt) apply(d *Directory) {
 	svc := d.serviceOf(d.namespaces[Root], ev.Name, ev.Definition)
 	b := &backend{
 		id: d.draw(), service: svc.id, definition: ev.Definition, state: running, launched: true, notified: true, owner: ev.Owner,
-		path: ev.Path, since: ev.Since, begun: d.now, busy: d.now,
+		path: ev.Path, since: ev.Since, begun: ev.Begun, busy: d.now,
 	}
 	d.backends[b.id] = b
 	svc.backends = append(svc.backends, b.id)

@@ -224,7 +224,7 @@ func (d *Directory) checkServices() error {
 		if svc == nil || !slices.Contains(svc.backends, id) {
 			return fmt.Errorf("backend %d is not one of its service's", id)
 		}
-		if b.caller != 0 && d.callers[b.caller] == nil || b.state == stopping && b.lease != 0 {
+		if b.caller != 0 && d.callers[b.caller] == nil || b.state == stopping && b.lease != 0 && (d.leases[b.lease] == nil || d.leases[b.lease].listed) {
 			return fmt.Errorf("backend %d has a caller %d or a name %d that is no more", id, b.caller, b.lease)
 		}
 		if l := d.leases[b.lease]; b.lease != 0 && (l == nil || l.backend != id) {

@@ -216,7 +216,7 @@ func (d *Directory) endName(l *lease, reason string) {
 // comes after its end, unless it was retired. Two processes must not have one connection.
 func (d *Directory) lostFor(l *lease) bool {
 	b := d.backends[l.backend]
-	return b.state == stopping && !b.retired || d.sessions[l.session].ended && !b.retired
+	return b.state == over || d.sessions[l.session].ended && !b.retired
 }
 
 func (d *Directory) inFlightOf(l ID) []ID {

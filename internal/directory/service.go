@@ -91,32 +91,38 @@ func (d *Directory) find(from *namespace, name, constraint, scope string, defini
 	for ns := from; ns != nil; ns = d.namespaces[ns.parent] {
 		if l := d.leases[ns.names[name]]; l != nil && l.next == 0 && len(definitions) == 0 && ns.services == nil && ns.declared == nil && d.alive(l) {
 			o := offer{lease: l, version: l.version, scope: l.scope} // the usual case, without a list
-			return o, ns, suits(o, name, constraint, scope)
+			return o, ns, suits(o, name, constraint, scope, nil)
 		}
 		if all := d.offers(ns, name, definitions); len(all) > 0 {
-			o, r := choose(all, name, constraint, scope)
+			o, r := choose(all, name, constraint, scope, definitions)
 			return o, ns, r
 		}
 	}
 	return offer{}, nil, UnknownName(name)
 }
 
-// suits says why an offer is not what is asked for, or nothing.
-func suits(o offer, name, constraint, scope string) Refusal {
+// suits says why an offer is not what is asked for, or nothing. definitions are for who asks: their scopes are that one's, too.
+func suits(o offer, name, constraint, scope string, definitions []Definition) Refusal {
 	if o.lease != nil && o.lease.kind != Service {
 		return Refusal{WrongKind, fmt.Sprintf("name %q is a %s, not a service", name, o.lease.kind)}
 	}
-	if scope != "" && o.scope != "" && scope != o.scope {
+	if scope != "" && o.scope != "" && !inScope(o, scope, definitions) {
 		return Refusal{Mismatch, fmt.Sprintf("name %q is for %s, not for %s", name, o.scope, scope)}
 	}
 	return MatchVersion(name, o.version, constraint)
 }
 
+func inScope(o offer, scope string, definitions []Definition) bool {
+	return o.scope == scope || slices.ContainsFunc(definitions, func(def Definition) bool { return def.Scope == o.scope })
+}
+
 // choose picks the best of what suits: one for this scope before one for all, then the newest, then what runs.
-func choose(all []offer, name, constraint, scope string) (best offer, why Refusal) {
+func choose(all []offer, name, constraint, scope string, definitions []Definition) (best offer, why Refusal) {
 	rank := func(o offer) int {
 		switch {
-		case o.scope == scope:
+		case o.scope == "" && scope != "":
+			return 1
+		case inScope(o, scope, definitions):
 			return 2
 		case o.scope == "":
 			return 1
@@ -125,7 +131,7 @@ func choose(all []offer, name, constraint, scope string) (best offer, why Refusa
 	}
 	found := false
 	for _, o := range all {
-		if r := suits(o, name, constraint, scope); r.Reason != OK {
+		if r := suits(o, name, constraint, scope, definitions); r.Reason != OK {
 			if why.Reason == OK {
 				why = r
 			}
@@ -192,7 +198,7 @@ func (d *Directory) LookUp(namespace ID, name, constraint, scope string, kind Ki
 		if kind != AnyKind && kind != Service {
 			return Entry{}, Refusal{WrongKind, fmt.Sprintf("name %q is a %v, not a %v", name, Service, kind)}
 		}
-		o, r := choose(all, name, constraint, scope)
+		o, r := choose(all, name, constraint, scope, nil)
 		if r.Reason != OK {
 			return Entry{}, r
 		}
@@ -227,7 +233,7 @@ func (d *Directory) collect(svc *service) {
 	if len(svc.backends) > 0 || len(svc.waiting) > 0 || d.services[svc.id] == nil {
 		return
 	}
-	if svc.failures > 0 && d.now < svc.forget() && !d.namespaces[svc.namespace].ended {
+	if (svc.failures > 0 || svc.unserved) && d.now < svc.forget() && !d.namespaces[svc.namespace].ended {
 		d.timed[svc.id] = struct{}{}
 		return
 	}
@@ -307,6 +313,20 @@ func (d *Directory) Failure(key Key) (ID, Refusal) {
 	}
 	text := fmt.Sprintf("service %q did not start: %s", svc.name, svc.reason)
 	return svc.failedLast, Refusal{NotStarted, text}
+}
+
+// LastFailure is Failure for the newest service of a name whose last start failed.
+func (d *Directory) LastFailure(namespace ID, name string) (r Refusal) {
+	if ns := d.namespaces[namespace]; ns != nil {
+		newest := ""
+		for _, svc := range ns.services[name] {
+			if svc.failures > 0 && (r.Reason == OK || compareVersions(svc.version, newest) > 0) {
+				newest = svc.version
+				_, r = d.Failure(svc.key())
+			}
+		}
+	}
+	return r
 }
 
 // advance goes on with those who wait for a service: they are served, or a process is launched for them.

@@ -406,11 +406,10 @@ func TestListenerThatFails(t *testing.T) {
 		on(knock, launch(b, def)), on(knock), launched(b, "/run/up", 2),
 		on(directory.Executed{Backend: b, Now: 2}, directory.Publish{Entry: running(b, def, "/run/up")}),
 		on(knock),
-		on(directory.Ended{Backend: b, Status: "exited", Unserved: true, Now: 3},
-			unpublish(), directory.EndLease{Lease: b, Reason: "its process exited"}, directory.Flush{Key: key0(def)}),
+		on(directory.Ended{Backend: b, Status: "exited with status 3", Failed: true, Unserved: true, Now: 3},
+			unpublish(), directory.EndLease{Lease: b, Reason: "its process exited with status 3"}, directory.Flush{Key: key0(def)}),
 		on(later, directory.Flush{Key: key0(def)}),
-		on(ask(30, 4, def), refuse(30, directory.BackingOff, `service "up" is not tried again for 100 ms: it exited before it accepted its callers `+
-			`(a program that serves one caller on its standard input wants accept "connection")`)))
+		on(ask(30, 4, def), refuse(30, directory.BackingOff, `service "up" is not tried again for 100 ms: it exited with status 3`)))
 	broken := knock
 	broken.Definition.Broken, broken.Now = "line 3: what?", 1e12
 	s.play(on(directory.Tick{Now: 1e12}), on(broken, directory.Flush{Key: key0(def)}))
@@ -426,10 +425,10 @@ func TestListenerThatFails(t *testing.T) {
 	at := int64(1e12 + startTime)
 	knock.Now = at
 	s.play(
-		on(knock, launch(nth(7), def)), launched(nth(7), "/run/up", at),
-		on(directory.Executed{Backend: nth(7), Now: at}, directory.Publish{Entry: running(nth(7), def, "/run/up")}),
-		on(directory.Ended{Backend: nth(7), Status: "exited", Unserved: true, Now: at + startTime},
-			unpublish(), directory.EndLease{Lease: nth(7), Reason: "its process exited"}, directory.Flush{Key: key0(def)}))
+		on(knock, launch(nth(6), def)), launched(nth(6), "/run/up", at),
+		on(directory.Executed{Backend: nth(6), Now: at}, directory.Publish{Entry: running(nth(6), def, "/run/up")}),
+		on(directory.Ended{Backend: nth(6), Status: "exited", Unserved: true, Now: at + startTime},
+			unpublish(), directory.EndLease{Lease: nth(6), Reason: "its process exited"}, directory.Flush{Key: key0(def)}))
 	knock.Now = at + startTime
 	s.play(on(knock, directory.Flush{Key: key0(def)}))
 }
@@ -501,7 +500,7 @@ func TestStop(t *testing.T) {
 		return c
 	}
 	up := directory.Select{Name: "up"}
-	nobody := `no process that the broker launched has name "up" and the version and scope asked for (switchboard service ls shows what there is)`
+	nobody := `no process that the broker launched has name "up" and the version and scope asked for (switchboard ls shows what there is)`
 	s.play(on(stop(1, up, 0), denied(10, 1, directory.Unknown, nobody)))
 	s.up(1, 30, def, 1)
 	s.play(
@@ -638,11 +637,12 @@ func TestRestart(t *testing.T) {
 		on(directory.Ended{Backend: nth(4), Status: "exited", Now: 8}, directory.Tell{Session: 9, Backend: nth(4),
 			Reason: `service "up" did not start: it exited before it claimed the name; it is tried again after 100 ms`}),
 		on(request(9, 4, directory.StopBackends{Select: up}),
-			// It may still take what it was handed: a retired one's successor does not wait for its end.
-			directory.Refuse{Connection: 31, Untaken: true, Refusal: directory.Refusal{Reason: directory.OwnerGone,
-				Text: `the owner of "up" is gone before it took the connection: it was stopped by process 100 (/usr/bin/up) of user 1000`}},
-			directory.EndLease{Lease: 21, Session: 11, Reason: "it was stopped by process 100 (/usr/bin/up) of user 1000"},
-			directory.Stop{Backend: nth(3)}, granted(9, 4, directory.Reply{Backends: []directory.ID{nth(3)}})))
+			// It may have taken what it was handed, which waits for its end.
+			directory.Stop{Backend: nth(3)}, granted(9, 4, directory.Reply{Backends: []directory.ID{nth(3)}})),
+		on(directory.Ended{Backend: nth(3), Status: "exited", Now: 9},
+			refuse(31, directory.BackingOff, `service "up" is not tried again for 100 ms: it exited before it claimed the name`),
+			directory.EndLease{Lease: 21, Session: 11, Tell: true, Reason: "its process exited"},
+			directory.Tell{Session: 9, Backend: nth(3), Reason: "its process exited"}))
 }
 
 // TestRestartOfWhatDoesNotRun starts it, if a file defines it and it is not one for each caller.

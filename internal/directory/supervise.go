@@ -27,7 +27,7 @@ func (d *Directory) selected(s *session, sel Select) (found []*service, r Refusa
 	if l := d.best(ns, sel.Name); l != nil && l.backend == 0 && d.alive(l) {
 		return nil, Refusal{WrongKind, fmt.Sprintf("name %q belongs to %s, which the broker did not launch: end that process itself", sel.Name, describe(l.owner))}
 	}
-	return nil, Refusal{Unknown, fmt.Sprintf("no process that the broker launched has name %q and the version and scope asked for (switchboard service ls shows what there is)", sel.Name)}
+	return nil, Refusal{Unknown, fmt.Sprintf("no process that the broker launched has name %q and the version and scope asked for (switchboard ls shows what there is)", sel.Name)}
 }
 
 // StopBackends ends the processes of services. Those who wait for one that was starting are refused.
@@ -143,7 +143,7 @@ func (d *Directory) startable(s *session, ev Restart) ([]*service, Refusal) {
 	if len(all) == 0 {
 		return nil, Refusal{Unknown, fmt.Sprintf("no process that the broker launched has name %q, and it has no definition", ev.Name)}
 	}
-	o, r := choose(all, ev.Name, ev.Version, ev.Scope)
+	o, r := choose(all, ev.Name, ev.Version, ev.Scope, ev.Definitions)
 	if r.Reason != OK {
 		return nil, r
 	}

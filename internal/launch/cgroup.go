@@ -102,7 +102,7 @@ func (g *cgroups) make(instance string) (*cgroup, error) {
 	}
 	path := filepath.Join(parent, groupPrefix+instance)
 	if err := os.Mkdir(path, 0o755); err != nil {
-		if g.refused(err) {
+		if g.refused(err) || isBusy(err) {
 			return nil, nil
 		}
 		return nil, err
@@ -121,8 +121,16 @@ func (g *cgroups) make(instance string) (*cgroup, error) {
 	return &cgroup{path: path, dir: dir}, nil
 }
 
+// isBusy reports whether an error is about this moment: so many groups or processes (cgroup.max.descendants, pids.max) are there now.
+func isBusy(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EBUSY)
+}
+
 // refused notes that groups cannot be made here, unless the error says something else (out of memory, too many processes).
 func (g *cgroups) refused(err error) bool {
+	if isBusy(err) {
+		return false
+	}
 	for _, e := range []error{syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EEXIST, syscall.E2BIG} {
 		if errors.Is(err, e) {
 			return false

@@ -26,7 +26,7 @@ type Launcher struct {
 	groups    *cgroups
 	null      *os.File
 
-	// forking is held for reading from before a fork until its child is known, and for writing while unknown children are reaped.
+	// forking is held for reading from before a fork until its child is known, and for writing while unknown children are reaped or killed.
 	forking sync.RWMutex
 
 	mu   sync.Mutex // guards what follows
@@ -106,7 +106,7 @@ func (l *Launcher) Start(c Command, socket *sys.FD, log *os.File) (*Process, err
 	return p, nil
 }
 
-// fork starts the shim in its cgroup; where that is refused, in none, then and for all later ones.
+// fork starts the shim in its cgroup; where that is refused, in none, then and (unless that was for the moment) for all later ones.
 func (l *Launcher) fork(p *Process, files []uintptr, group *cgroup) error {
 	argv, env := []string{order.ShimName}, []string{order.ShimMark + "=" + order.ShimValue}
 	l.forking.RLock()

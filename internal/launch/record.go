@@ -32,8 +32,9 @@ type Record struct {
 	Argv      []string `json:"argv"`
 	Accept    string   `json:"accept"`
 	Socket    string   `json:"socket,omitempty"`
-	Log       string   `json:"log,omitempty"`
+	Log       string   `json:"log,omitempty"`     // in the runtime folder
 	Retired   bool     `json:"retired,omitempty"` // newcomers were kept from it
+	Since     int64    `json:"since,omitempty"`   // when it was launched, Unix milliseconds
 
 	StopTimeout time.Duration   `json:"stop_timeout,omitempty"` // nanoseconds
 	IdleStop    time.Duration   `json:"idle_stop,omitempty"`    // nanoseconds
@@ -197,13 +198,16 @@ func (l *Launcher) Find(r Record) (*Process, error) {
 }
 
 // Remains stands for what a stale record's backend may have left: only KillTree and Close are of use. It is nil if nothing can be
-// left, because the machine has been started anew.
+// left, because the machine has been started anew, or its cgroup is gone.
 func (l *Launcher) Remains(r Record) *Process {
 	if boot, err := bootID(); err != nil || boot != r.Boot || r.PID <= 1 || !isInstance(r.Instance) {
 		return nil
 	}
 	p := &Process{Instance: r.Instance, PID: r.PID, Began: r.Began, Cgroup: r.Cgroup, launcher: l}
 	p.checkGroup()
+	if p.Cgroup == "" && filepath.Base(r.Cgroup) == groupPrefix+r.Instance {
+		return nil
+	}
 	return p
 }
 

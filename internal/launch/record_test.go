@@ -30,6 +30,8 @@ func playBroker(args []string) int {
 	switch args[0] {
 	case "leaks":
 		return playLeaks(l)
+	case "storm":
+		return playStorm()
 	case "crash": // crash FOLDER SCRIPT INSTANCE
 		if err := launchRecorded(l, args[1], args[2], args[3]); err != nil {
 			fmt.Println(err)

@@ -25,7 +25,7 @@ const killPatience = 5 * time.Second
 //
 // With a cgroup that is every process in it. Without one: every process of its session, every process that has
 // SWITCHBOARD_INSTANCE of this instance in its environment, and, in a subreaper, orphans that show neither, as soon as no
-// other backend without a cgroup lives that they might belong to.
+// other backend without a cgroup lives that they might belong to. Of Remains: the cgroup, or those with the mark.
 func (p *Process) KillTree() error {
 	deadline := time.Now().Add(killPatience)
 	pause := 200 * time.Microsecond
@@ -78,10 +78,14 @@ func (p *Process) killOthers() []int {
 		if err != nil || st.State == 'Z' || st.State == 'X' || st.Start < p.Began {
 			continue
 		}
-		if !(session && st.Session == p.PID) && !marked(pid, mark) && !p.adopts(pid, st.Parent == self) {
-			continue
+		kill := killExactly
+		if !(session && st.Session == p.PID) && !marked(pid, mark) {
+			if st.Parent != self || !p.adopts(pid) {
+				continue
+			}
+			kill = p.killAdopted
 		}
-		if killExactly(pid, st.Start) {
+		if kill(pid, st.Start) {
 			left = append(left, pid)
 		}
 	}
@@ -89,16 +93,28 @@ func (p *Process) killOthers() []int {
 }
 
 // sessionIsOurs reports whether the session with the main process' number can only be the backend's: while a session has members its
-// number is nobody else's, so it is, unless another process has that number now.
+// number is nobody else's, so it is, unless another process has that number now. Of Remains it is not known: their number may
+// have been somebody else's since, who has exited too and left his session.
 func (p *Process) sessionIsOurs() bool {
+	if p.PIDFD == nil {
+		return false
+	}
 	st, err := sys.StatProcess(p.PID)
 	return err != nil || st.Start == p.Began
 }
 
-// adopts reports whether an unmarked process that became our child must be p's.
-func (p *Process) adopts(pid int, ours bool) bool {
+// adopts reports whether an unmarked child of this process must be p's, because it is nobody else's.
+func (p *Process) adopts(pid int) bool {
 	l := p.launcher
-	return ours && l.subreaper && !l.knows(pid) && l.onlyOne(p) && !markedAtAll(pid)
+	return p.PIDFD != nil && l.subreaper && !l.knows(pid) && l.onlyOne(p) && !markedAtAll(pid)
+}
+
+// killAdopted is killExactly for a child that p adopts. A shim that is just being forked is unmarked and not known yet: no fork may be
+// under way between the look and the kill.
+func (p *Process) killAdopted(pid int, start uint64) bool {
+	p.launcher.forking.Lock()
+	defer p.launcher.forking.Unlock()
+	return p.adopts(pid) && killExactly(pid, start)
 }
 
 // killExactly kills the process that has this number and start, and reports whether it was there.
