@@ -62,12 +62,20 @@ func (b *Broker) act(a directory.Action) {
 		}
 	case directory.Refuse:
 		if d := b.table.entries[a.Connection]; d != nil {
-			b.refuse(d.caller, a.Refusal, a.Untaken)
+			if d.caller.call != nil {
+				b.refuseHello(d.caller, a.Refusal)
+			} else {
+				b.refuse(d.caller, a.Refusal, a.Untaken)
+			}
 			b.closeCaller(d.caller)
 		}
 	case directory.Redirect:
 		if d := b.table.entries[a.Connection]; d != nil {
-			b.verdict(d.caller, dial.Verdict{Path: b.absolute(a.Path)})
+			if d.caller.call != nil {
+				b.negotiate(d.caller, a.Path)
+			} else {
+				b.verdict(d.caller, dial.Verdict{Path: b.absolute(a.Path)})
+			}
 			b.closeCaller(d.caller)
 		}
 	case directory.Answer:

@@ -3,10 +3,13 @@
 package broker
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/servedef"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
@@ -23,6 +26,13 @@ func (b *Broker) bindActivation() {
 			continue
 		}
 		wanted[directory.Key{Namespace: directory.Root, Name: e.Definition.Name, Version: def.Version}] = true
+	}
+	files, err := servedef.List(b.servedefs)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.log.Warn("cannot look for definitions of running-process", "err", err)
+	}
+	for _, f := range files {
+		defined[f.Service] = true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

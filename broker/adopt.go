@@ -52,7 +52,9 @@ func (b *Broker) adoptAll() {
 
 func (b *Broker) adopt(r launch.Record, process *launch.Process, def directory.Definition) {
 	starting := false
-	if def.Accept == directory.Path && !r.Retired {
+	if def.Probed && !r.Retired {
+		starting = true
+	} else if def.Accept == directory.Path && !r.Retired {
 		listening, err := sys.ListeningAt(b.folder.at(r.Socket))
 		starting = err == nil && !listening
 	}
@@ -87,7 +89,11 @@ func (b *Broker) adopt(r launch.Record, process *launch.Process, def directory.D
 		}
 		b.act(a)
 	}
-	if starting {
+	switch {
+	case def.Probed: // it is verified again
+		be.handoffPath = strings.Replace(be.path, "-be-", "-ho-", 1)
+		b.tasks.Go(func() { b.awaitProbed(be) })
+	case starting:
 		b.probing = append(b.probing, be)
 		b.rebindNotify(be)
 	}

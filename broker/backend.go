@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/launch"
 	"github.com/switchboard-ipc/switchboard/internal/launch/order"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
 const (
@@ -52,6 +54,14 @@ type backend struct {
 	adopted       bool
 	ended         bool
 	asking        []*caller // who wants to know why it ends
+
+	// Of what is Probed.
+	aside         string // where the listener is until it is adopted
+	handoffPath   string // where it takes handoffs, if it does
+	takesHandoffs bool
+	handoffs      chan *handoff
+	trace         [2]string // of who had it launched
+	helloAt       int64     // of the last Hello, Unix milliseconds
 }
 
 // prepareLaunching makes what is needed to launch services.
@@ -80,6 +90,7 @@ func (b *Broker) launch(a directory.Launch) {
 	be := &backend{id: a.Backend, key: a.Key, definition: a.Definition, instance: hex.EncodeToString(id[:])}
 	b.backends[be.id], b.instances[be.instance] = be, be.id
 	b.launches++
+	b.note(be, envelope.EventSpawnAttempt, "")
 	var err error
 	switch {
 	case b.launcher == nil:
@@ -93,6 +104,9 @@ func (b *Broker) launch(a directory.Launch) {
 			b.watchSocket(be.socket, false)
 			be.path = be.socket.path
 		}
+	case a.Definition.Probed:
+		be.trace = b.traces[a.Key]
+		err = b.bindProbed(be)
 	case a.Definition.Accept == directory.Path:
 		be.path = pathSocket(be.instance)
 	}
@@ -122,13 +136,16 @@ func (b *Broker) start(be *backend) error {
 		}
 		uid, gid, groups = user.UID, user.GID, user.Groups
 	}
-	accept, err := order.ParseAccept(acceptWord(be.definition.Accept))
+	accept, err := order.ParseAccept(acceptWord(be))
 	if err != nil {
 		return err
 	}
 	setting := launch.Setting{
 		Broker: os.Environ(), User: user, Other: uid >= 0, Env: run.Env, PassEnv: run.PassEnv, RuntimeDir: b.folder.path,
 		Name: be.key.Name, Version: be.key.Version, Instance: be.instance, Scope: be.key.Scope,
+	}
+	if be.definition.Probed {
+		setting.Env = slices.Concat(setting.Env, b.probedEnvironment(be))
 	}
 	if be.path != "" {
 		setting.Socket = b.absolute(be.path)
@@ -160,6 +177,10 @@ func (b *Broker) start(be *backend) error {
 		socket = be.socket.fd
 	}
 	process, err := b.launcher.Start(be.command, socket, be.log.File)
+	if be.aside != "" { // the listener is the process's alone
+		be.connection.Close()
+		be.connection = nil
+	}
 	if err != nil {
 		return err
 	}
@@ -218,8 +239,12 @@ func cmpScope(scope string) string {
 	return scope
 }
 
-func acceptWord(a directory.Accept) string {
-	switch a {
+// acceptWord is what the exec shim is to do with the socket of a backend.
+func acceptWord(be *backend) string {
+	if be.aside != "" {
+		return "listener"
+	}
+	switch be.definition.Accept {
 	case directory.Listener:
 		return "listener"
 	case directory.Connection:

@@ -62,6 +62,10 @@ func (b *Broker) finishBackend(be *backend, status string, failed bool) {
 		b.drop(be.control)
 	}
 	b.closeNotify(be)
+	b.closeHandoffs(be)
+	if be.definition.Probed {
+		b.folder.unlink(be.aside, be.handoffPath)
+	}
 	be.connection.Close()
 	if be.socket == nil || be.hidden {
 		if be.path != "" {
@@ -73,6 +77,7 @@ func (b *Broker) finishBackend(be *backend, status string, failed bool) {
 	b.linkNewest(be.key.Name)
 	b.applyLocked(directory.Ended{Backend: be.id, Status: status, Failed: failed, Unserved: unserved, Output: output, Now: b.now()})
 	b.noteEnd(be)
+	b.noteDeath(be, status, failed)
 	b.releaseSocket(be)
 	b.busyAt = b.now()
 	b.mu.Unlock()

@@ -43,6 +43,9 @@ func (b *Broker) openConnections(be *backend) int {
 		}
 		return 0
 	}
+	if be.definition.Probed {
+		b.compareConnections() // those that were handed off the directory counts
+	}
 	b.mu.Lock()
 	path := be.path
 	b.mu.Unlock()

@@ -65,7 +65,9 @@ func (b *Broker) drainControl(be *backend) {
 		}
 	}
 	b.applyLocked(directory.Executed{Backend: be.id, Now: b.now()})
-	if be.definition.Accept == directory.Path {
+	if be.definition.Probed {
+		b.tasks.Go(func() { b.awaitProbed(be) })
+	} else if be.definition.Accept == directory.Path {
 		b.probing = append(b.probing, be)
 		b.probeAt = b.now()
 		b.poller.Wake()

@@ -75,6 +75,7 @@ type Broker struct {
 	definitionWatch *sys.FD
 	rescanAt        int64 // when the definitions are looked at again
 
+	envelopeFront
 	undefined undefinedNames
 	defined   map[string]bool  // names with definitions, as of the last look at all
 	finding   int              // callers whose definitions are being read
@@ -86,6 +87,7 @@ type Broker struct {
 	// Loop's own.
 	reading    map[directory.ID]*caller // callers whose line is not complete
 	slow       []*caller                // the same and some that are no more, the oldest first
+	slowFrames []*caller                // likewise, of those that send a frame
 	held       []heldCaller             // callers of names whose owners may be on their way back
 	graceUntil int64                    // until when there are such
 	paused     int64                    // when accepting goes on after a lack of descriptors; 0: it is not paused
@@ -148,6 +150,9 @@ func (b *Broker) open() (err error) {
 		return err
 	}
 	if err := b.watch(&descriptor{id: b.table.id(), kind: folderWatch, fd: watch}); err != nil {
+		return err
+	}
+	if err := b.openEnvelopes(); err != nil {
 		return err
 	}
 	for _, l := range []struct {

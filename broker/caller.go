@@ -10,6 +10,7 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/dial"
+	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
 // caller is a connection to broker.sock: one request, one verdict. Until it is handed over or refused its descriptor is in
@@ -19,9 +20,10 @@ type caller struct {
 	fd        *sys.FD
 	namespace directory.ID
 	peer      sys.Cred
-	line      []byte // of an incomplete request, what came so far
-	deadline  int64  // for the rest of it
-	polled    bool   // the loop watches it
+	line      []byte        // of an incomplete request, what came so far
+	deadline  int64         // for the rest of it
+	polled    bool          // the loop watches it
+	call      *envelopeCall // of the front of the running-process broker; nil: it writes a line
 }
 
 // acceptCaller takes one connection from broker.sock; false if there is none.
@@ -71,9 +73,9 @@ func (b *Broker) readLine(c *caller) {
 	line := append(c.line, room[:n]...)
 	end, whole := dial.Complete(line)
 	switch {
-	case line[0] == 1: // a frame of another protocol
-		discard(c)
-		b.forgetCaller(c)
+	case line[0] == envelope.Version:
+		c.call = &envelopeCall{began: b.now()}
+		b.readFrame(c)
 		return
 	case !dial.Begins(line):
 		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: "a request begins with DIAL: send DIAL name and a newline"})
@@ -132,20 +134,33 @@ func (b *Broker) waitForLine(c *caller) {
 		b.forgetCaller(c)
 		return
 	}
-	c.deadline = b.now() + int64(requestDeadline)
 	b.reading[c.id] = c
-	b.slow = append(b.slow, c)
+	if c.call == nil {
+		c.deadline = b.now() + int64(requestDeadline)
+		b.slow = append(b.slow, c)
+	} else {
+		c.deadline = c.call.began + int64(b.frameDeadline)
+		b.slowFrames = append(b.slowFrames, c)
+	}
 }
 
 // slowest returns the caller whose request is due first, or nil.
 func (b *Broker) slowest() *caller {
-	for len(b.slow) > 0 {
-		if c := b.slow[0]; b.reading[c.id] != nil {
+	line, frame := b.first(&b.slow), b.first(&b.slowFrames)
+	if line == nil || frame != nil && frame.deadline < line.deadline {
+		return frame
+	}
+	return line
+}
+
+func (b *Broker) first(slow *[]*caller) *caller {
+	for len(*slow) > 0 {
+		if c := (*slow)[0]; b.reading[c.id] != nil {
 			return c
 		}
-		b.slow = b.slow[1:]
+		*slow = (*slow)[1:]
 	}
-	b.slow = nil
+	*slow = nil
 	return nil
 }
 
@@ -264,5 +279,9 @@ func (b *Broker) forgetCaller(c *caller) {
 func (b *Broker) closeCaller(c *caller) {
 	b.table.take(c.id)
 	b.unpoll(c)
+	if c.call != nil && c.call.counted {
+		c.call.counted = false
+		b.connections.Add(-1)
+	}
 	c.fd.Close()
 }

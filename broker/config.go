@@ -20,6 +20,10 @@ type Config struct {
 	Logger     *slog.Logger // nil: nothing is logged
 	Ready      func()       // called once when every socket can be connected to
 
+	// RunningProcess are the addresses at which clients of the running-process broker v1 are served: paths of sockets, or Auto. Their
+	// frames work on broker.sock, too.
+	RunningProcess []string
+
 	// Services are more folders with definitions of services, searched before the user's and the machine's.
 	Services []string
 	// Shim is a program whose main calls execshim.Run, such as the switchboard command: services are launched through it. "" is this

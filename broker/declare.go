@@ -52,7 +52,7 @@ func (s *clientSession) declaration(m session.Declare) (op directory.Declare, r 
 	}
 	d := plain(def)
 	d.Hash, d.Scope = def.Hash(), m.Scope
-	files, _ := s.b.definitions(m.Name, m.Scope, s.peer.PID)
+	files, _ := s.b.definitions(m.Name, m.Version, m.Scope, s.peer.PID)
 	return directory.Declare{Lease: s.b.table.id(), Name: m.Name, Constraint: m.Version, Definition: d, Definitions: files}, r
 }
 
@@ -112,7 +112,7 @@ func (s *clientSession) supervise(h session.Header, m session.Select) {
 	case session.OpRetire:
 		s.change(h, directory.RetireBackends{Select: sel})
 	default:
-		definitions, _ := s.b.definitions(m.Name, m.Scope, s.peer.PID)
+		definitions, _ := s.b.definitions(m.Name, m.Version, m.Scope, s.peer.PID)
 		s.change(h, directory.Restart{Select: sel, Definitions: definitions})
 	}
 }

@@ -29,7 +29,10 @@ func (c *catalogue) has(name string) bool { return len(c.Named(name)) > 0 }
 
 // definitions returns what files have of a name, for a caller. One who names no folder is in that of its working folder, where that
 // makes a difference. It reads files: not for holders of the lock.
-func (b *Broker) definitions(name, scope string, pid int) ([]directory.Definition, string) {
+func (b *Broker) definitions(name, constraint, scope string, pid int) ([]directory.Definition, string) {
+	if all := b.probedDefinitions(name, constraint); len(all) > 0 {
+		return all, scope
+	}
 	entries := b.catalogue.Named(name)
 	if len(entries) == 0 {
 		return nil, scope
@@ -132,7 +135,7 @@ func (b *Broker) find(c *caller, req dial.Request) {
 	if b.index.find(c.namespace, []byte(req.Name)) != nil {
 		if undefined, again := b.undefined.recall(req.Name, b.now()); undefined {
 			if again {
-				b.tasks.Go(func() { b.undefined.note(req.Name, b.catalogue.has(req.Name), true, b.now()) })
+				b.tasks.Go(func() { b.undefined.note(req.Name, b.isDefined(req.Name), true, b.now()) })
 			}
 			b.place(c, req, nil, req.Scope)
 			return
@@ -150,7 +153,7 @@ func (b *Broker) find(c *caller, req dial.Request) {
 		return
 	}
 	b.tasks.Go(func() {
-		definitions, scope := b.definitions(req.Name, req.Scope, c.peer.PID)
+		definitions, scope := b.definitions(req.Name, req.Version, req.Scope, c.peer.PID)
 		if len(definitions) == 0 && b.index.find(c.namespace, []byte(req.Name)) != nil {
 			b.undefined.note(req.Name, false, false, b.now())
 		}

@@ -137,8 +137,11 @@ func (f *folder) current() bool {
 	return err == nil && st.ID == f.id
 }
 
-// at is a path to something in this very folder, whatever its own path leads to now.
+// at is a path to something in this very folder, whatever its own path leads to now. An absolute path is what it is.
 func (f *folder) at(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
 	return "/proc/self/fd/" + strconv.Itoa(f.fd.Int()) + "/" + name
 }
 
@@ -195,7 +198,9 @@ func (f *folder) cleanServices() error {
 // unlink removes sockets of this folder, not of one that took its place.
 func (f *folder) unlink(names ...string) {
 	for _, n := range names {
-		os.Remove(f.at(n))
+		if n != "" {
+			os.Remove(f.at(n))
+		}
 	}
 }
 

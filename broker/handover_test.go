@@ -72,7 +72,7 @@ func TestVerdicts(t *testing.T) {
 		{"DIAL a b=c\n", "ERR 64 "},
 		{"GET / HTTP/1.1\r\n", "ERR 64 a request begins with DIAL"},
 		{"DIAL " + strings.Repeat("a", 600) + "\n", "ERR 64 the request is longer than 512 bytes"},
-		{"\x01\x00\x00\x00\x00", "EOF"},
+		{"\x01\x00\x00\x00\x00", "\x01\x30\x00\x00\x00\x08\x01"},
 	} {
 		if v := verdict(t, dial(t, b.dir, c.send)); !strings.HasPrefix(v, c.want) {
 			t.Errorf("%.40q: %q, want %q", c.send, v, c.want)

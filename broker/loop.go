@@ -90,6 +90,8 @@ func (b *Broker) handle(r sys.Ready) {
 		return // dropped by an earlier event of the same round
 	}
 	switch d.kind {
+	case envelopeListener:
+		b.acceptFrame(d.fd.Int())
 	case brokerListener:
 		b.acceptCaller(d.fd.Int()) // one: if there are more, the queue is still readable, and others have their turn
 	case sessionListener:
@@ -98,7 +100,9 @@ func (b *Broker) handle(r sys.Ready) {
 		sys.DrainWatch(d.fd.Int())
 		b.checkFolder()
 	case callerSocket:
-		if b.reading[d.id] != nil {
+		if b.reading[d.id] != nil && d.caller.call != nil {
+			b.readFrame(d.caller)
+		} else if b.reading[d.id] != nil {
 			b.readLine(d.caller)
 		} else if r.Events&sys.HangUp != 0 {
 			b.apply(directory.HangUp{Connection: d.id})
@@ -137,6 +141,10 @@ func (b *Broker) tick() {
 		b.apply(directory.Tick{Now: now})
 	}
 	for c := b.slowest(); c != nil && c.deadline <= now; c = b.slowest() {
+		if c.call != nil {
+			b.forgetCaller(c) // without a word, as the original does
+			continue
+		}
 		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: "no complete request came within 10 s: send DIAL name and a newline"})
 	}
 	b.releaseHeld(now)
@@ -182,7 +190,7 @@ func (b *Broker) finish(reason string) {
 	b.mu.Lock()
 	var listeners []*descriptor
 	for _, d := range b.table.entries {
-		if d.kind == brokerListener || d.kind == sessionListener {
+		if d.kind.accepts() {
 			listeners = append(listeners, d)
 		}
 	}
@@ -201,8 +209,12 @@ func (b *Broker) finish(reason string) {
 		}
 		for _, d := range listeners {
 			accept := b.acceptCaller
-			if d.kind == sessionListener {
+			switch d.kind {
+			case sessionListener:
 				accept = b.acceptSession
+			case envelopeListener:
+				accept = b.acceptFrame
+				b.unlinkAddress(d.path)
 			}
 			for accept(d.fd.Int()) {
 			}
@@ -283,7 +295,7 @@ func (b *Broker) setAccepting(events uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, d := range b.table.entries {
-		if d.kind == brokerListener || d.kind == sessionListener {
+		if d.kind.accepts() {
 			if err := b.poller.Modify(d.fd.Int(), events, uint64(id)); err != nil {
 				b.log.Error("cannot change what the loop waits for", "err", err)
 			}

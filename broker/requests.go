@@ -69,7 +69,7 @@ func (s *clientSession) lookUp(p *packet, h session.Header, payload []byte) erro
 // lookUpSlowly answers what the index does not: a constraint, a scope, or why there is no answer.
 func (s *clientSession) lookUpSlowly(v session.LookUpView) session.LookUpReply {
 	name := string(v.Name)
-	definitions, _ := s.b.definitions(name, string(v.Scope), s.peer.PID)
+	definitions, _ := s.b.definitions(name, string(v.Version), string(v.Scope), s.peer.PID)
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	e, r := s.b.directory.LookUp(s.namespace, name, string(v.Version), string(v.Scope), directory.Kind(v.Kind))

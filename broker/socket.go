@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/launch"
@@ -119,7 +120,10 @@ func (b *Broker) linkNewest(name string) {
 	}
 	temporary := link + "@new"
 	os.Remove(temporary)
-	err := os.Symlink(filepath.Join("..", target), temporary)
+	if !filepath.IsAbs(target) {
+		target = filepath.Join("..", target)
+	}
+	err := os.Symlink(target, temporary)
 	if err == nil {
 		err = os.Rename(temporary, link)
 	}
@@ -179,6 +183,9 @@ func (b *Broker) hide(be *backend) {
 	be.hidden = true
 	if be.path != "" {
 		aside := filepath.Join(instanceFolder, be.instance+".old")
+		if filepath.IsAbs(be.path) { // on another file system, perhaps
+			aside = be.path + ".old"
+		}
 		if err := os.Rename(b.folder.at(be.path), b.folder.at(aside)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			b.log.Error("cannot set a socket aside", "name", be.key.Name, "err", err)
 		}
@@ -202,6 +209,9 @@ func (b *Broker) unhide(be *backend) {
 		return
 	}
 	path := pathSocket(be.instance)
+	if filepath.IsAbs(be.path) {
+		path = strings.TrimSuffix(be.path, ".old")
+	}
 	if be.definition.Accept == directory.Listener {
 		path, _ = socketPath(be.key) // it had that one
 	}

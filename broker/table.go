@@ -26,7 +26,13 @@ const (
 	activationSocket      // listening socket of a service that is launched when somebody connects
 	notifySocket          // where one backend says that it is ready
 	definitionWatch       // inotify of the folders of definitions
+	envelopeListener      // where clients of the running-process broker connect
 )
+
+// accepts reports whether newcomers come by descriptors of a kind.
+func (k kind) accepts() bool {
+	return k == brokerListener || k == sessionListener || k == envelopeListener
+}
 
 // descriptor is one long-lived descriptor. Its id is the token of its readiness in the loop, and what the
 // directory knows it by.
@@ -38,7 +44,7 @@ type descriptor struct {
 	caller  *caller        // for callerSocket
 	backend *backend       // for backendControl, backendExit and notifySocket
 	service *socket        // for activationSocket
-	path    string         // for serviceSocket: its name in the runtime folder
+	path    string         // for serviceSocket: its name in the runtime folder; for envelopeListener: its address
 }
 
 // table holds every long-lived descriptor of the broker under a stable id that is never used twice. The

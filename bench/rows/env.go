@@ -57,6 +57,7 @@ func (e *Env) StartBroker(ctx context.Context, args ...string) (*Broker, error) 
 	e.brokers++
 	folder := filepath.Join(e.Folder, "r"+strconv.Itoa(e.brokers))
 	argv := append([]string{e.options.Binary, "serve", "--runtime-dir", folder}, args...)
+	argv = append(argv, "--running-process", "off")
 	p, err := e.Start(ctx, argv, proc.Options{EndsByTERM: true, Session: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a broker: %w", err)

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	execshim.Run()
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "serve": // serve --runtime-dir FOLDER [--services FOLDER]
+		case "serve": // serve --runtime-dir FOLDER [--services FOLDER] --running-process off
 			os.Exit(serveTest(os.Args[3], os.Args[4:]))
 		case "bench-role":
 			os.Exit(Role(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
@@ -36,8 +36,8 @@ func serveTest(folder string, rest []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	c := broker.Config{RuntimeDir: folder, Subreaper: true, Ready: func() { fmt.Println("ready") }}
-	if len(rest) == 2 {
-		c.Services = rest[1:]
+	if len(rest) > 1 && rest[0] == "--services" {
+		c.Services = rest[1:2]
 	}
 	b, err := broker.New(c)
 	if err == nil {

@@ -70,6 +70,7 @@ There is nothing to set up: whatever needs a broker starts the one of this user.
 		a.statusCommand(),
 		a.versionCommand(),
 		a.shutdownCommand(),
+		a.adminCommand(),
 		a.benchCommand(),
 		a.detachCommand(),
 		a.demoRoleCommand(),

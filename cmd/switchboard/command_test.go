@@ -44,7 +44,7 @@ func otherCommand(t *testing.T, dir, program string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), scriptTimeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), envRuntimeDir+"="+dir)
+	cmd.Env = append(os.Environ(), envRuntimeDir+"="+dir, "XDG_RUNTIME_DIR="+dir)
 	cmd.Stderr = os.Stderr
 	return cmd
 }

@@ -281,7 +281,7 @@ func (k *desk) command(t *testing.T, program string, args ...string) *exec.Cmd {
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = k.home
-	cmd.Env = append(os.Environ(), envRuntimeDir+"="+k.dir, switchboard.EnvAutostart+"=0", "HOME="+k.home,
+	cmd.Env = append(os.Environ(), envRuntimeDir+"="+k.dir, "XDG_RUNTIME_DIR="+k.dir, switchboard.EnvAutostart+"=0", "HOME="+k.home,
 		"XDG_CONFIG_HOME="+filepath.Join(k.home, ".config"), "GNUPGHOME="+filepath.Join(k.home, ".gnupg"), "GIT_CONFIG_NOSYSTEM=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -129,7 +129,7 @@ func (t *tour) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
 
 // startBroker starts a broker and waits until it is ready.
 func (t *tour) startBroker(ctx context.Context) error {
-	cmd := t.command(t.self, "serve", "--runtime-dir", t.runtimeDir(), "--services", t.servicesDir())
+	cmd := t.command(t.self, "serve", "--runtime-dir", t.runtimeDir(), "--services", t.servicesDir(), "--running-process", "off")
 	cmd.Env = append(cmd.Env, envIdleExit+"=1m", // should the tour be killed, it does not stay
 		"XDG_CONFIG_HOME="+t.dir) // the user's own definitions are none of the tour's business
 	// A file, and no pipe to us: should the tour be killed, a broker that has something to say would be ended by SIGPIPE

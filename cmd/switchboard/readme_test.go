@@ -109,7 +109,7 @@ func (r reader) command(t *testing.T, program string, args ...string) *exec.Cmd 
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Stderr = r.clone, os.Stderr
-	cmd.Env = append(os.Environ(), envRuntimeDir+"="+r.dir, "PATH="+r.path)
+	cmd.Env = append(os.Environ(), envRuntimeDir+"="+r.dir, "XDG_RUNTIME_DIR="+r.dir, "PATH="+r.path)
 	if r.home != "" {
 		cmd.Env = append(cmd.Env, "HOME="+r.home, "XDG_CONFIG_HOME=")
 	}

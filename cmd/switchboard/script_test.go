@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 			dir := filepath.Join(env.WorkDir, "run")
 			env.Setenv("RUN", dir)
 			env.Setenv(envRuntimeDir, dir)
+			env.Setenv("XDG_RUNTIME_DIR", filepath.Join(env.WorkDir, "user"))
 			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Defer(func() { endBroker(dir) })
 			return nil

@@ -24,7 +24,7 @@ import (
 
 func (a *app) serveCommand() *cobra.Command {
 	var file string
-	var services []string
+	var services, addresses []string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "be the broker, in the foreground",
@@ -38,6 +38,7 @@ $XDG_CONFIG_HOME/switchboard/services, /etc/switchboard/services; what is in the
 
   # the file; these are the defaults
   services  = []               # more folders with definitions, absolute; read once
+  running_process = ["auto"]   # where clients of the running-process broker are served: auto, off, or absolute paths
   idle_exit = "0"              # end after so long without a name; 0: never
   [log]
   level  = "info"              # debug, info, warn, error
@@ -50,7 +51,7 @@ $XDG_CONFIG_HOME/switchboard/services, /etc/switchboard/services; what is in the
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			starter, idle, err := takeStarter()
 			if err == nil {
-				s := &server{app: a, file: file, services: services, starter: &starter, idle: idle}
+				s := &server{app: a, file: file, services: services, addresses: addresses, starter: &starter, idle: idle}
 				err = s.serve(cmd.Context())
 			}
 			starter.tell(err)
@@ -59,16 +60,19 @@ $XDG_CONFIG_HOME/switchboard/services, /etc/switchboard/services; what is in the
 	}
 	cmd.Flags().StringVar(&file, "config", "", "the configuration, a TOML file")
 	cmd.Flags().StringArrayVar(&services, "services", nil, "one more folder with definitions; may be repeated")
+	cmd.Flags().StringArrayVar(&addresses, "running-process", nil,
+		"serve clients of the running-process broker: auto (their shared address, unless somebody else does), off, or the path of a socket; may be repeated (default auto)")
 	return cmd
 }
 
 // server is one run of the broker as a process.
 type server struct {
-	app      *app
-	file     string
-	services []string // folders with definitions, beside those of the configuration
-	starter  *starter
-	idle     time.Duration // what the starter wants, if the configuration says nothing
+	app       *app
+	file      string
+	services  []string // folders with definitions, beside those of the configuration
+	addresses []string // --running-process
+	starter   *starter
+	idle      time.Duration // what the starter wants, if the configuration says nothing
 
 	level slog.LevelVar
 	log   *slog.Logger
@@ -99,6 +103,10 @@ func (s *server) serve(ctx context.Context) error {
 	s.level.Set(settings.Log.Level)
 	s.log = newLogger(output, settings.Log.Format, &s.level)
 	services = append(services, settings.Services...)
+	addresses, err := runningProcess(s.addresses, settings.RunningProcess)
+	if err != nil {
+		return err
+	}
 	warnUnreadable(s.log, services)
 
 	// Signals that come while the broker starts end it too, as soon as it serves.
@@ -110,14 +118,15 @@ func (s *server) serve(ctx context.Context) error {
 	defer signal.Stop(again)
 
 	b, err := broker.New(broker.Config{
-		RuntimeDir: s.dir,
-		Listeners:  sockets,
-		IdleExit:   s.idleExit(settings),
-		Limits:     settings.Limits.broker(),
-		Logger:     s.log,
-		Ready:      s.ready,
-		Services:   services,
-		Subreaper:  true,
+		RuntimeDir:     s.dir,
+		Listeners:      sockets,
+		IdleExit:       s.idleExit(settings),
+		Limits:         settings.Limits.broker(),
+		Logger:         s.log,
+		Ready:          s.ready,
+		Services:       services,
+		RunningProcess: addresses,
+		Subreaper:      true,
 	})
 	if err != nil {
 		return err

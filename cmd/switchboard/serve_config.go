@@ -28,6 +28,8 @@ type settings struct {
 	Limits limits `toml:"limits"`
 	// Services are more folders with definitions, absolute.
 	Services []string `toml:"services"`
+
+	RunningProcess []string `toml:"running_process"`
 }
 
 // checkServices refuses folders that would depend on where the broker was started.
@@ -116,4 +118,35 @@ func parseSettings(data []byte, s *settings) error {
 		return fmt.Errorf(":%d: %w", row, err)
 	}
 	return fmt.Errorf(": %w", err)
+}
+
+// runningProcess decides where clients of the running-process broker are served: by the flags, else by the configuration, else at their
+// shared address.
+func runningProcess(flags, configured []string) ([]string, error) {
+	from, list := "--running-process", flags
+	if len(list) == 0 {
+		from, list = "running_process", configured
+	}
+	if list == nil {
+		return []string{broker.Auto}, nil
+	}
+	var addresses []string
+	for _, address := range list {
+		switch {
+		case address == "off" && len(list) > 1:
+			return nil, usagef("%s has off and something else", from)
+		case address == "off":
+		case address == broker.Auto || filepath.IsAbs(address):
+			addresses = append(addresses, address)
+		case from == "--running-process" && address != "":
+			absolute, err := filepath.Abs(address)
+			if err != nil {
+				return nil, err
+			}
+			addresses = append(addresses, absolute)
+		default:
+			return nil, usagef("%s has %q, and wants auto, off, or the absolute path of a socket", from, address)
+		}
+	}
+	return addresses, nil
 }

@@ -30,7 +30,7 @@ name. These commands look at definitions, and at what runs of them; they start n
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.serviceLsCommand(), a.serviceShowCommand(), a.serviceCheckCommand())
+	cmd.AddCommand(a.serviceLsCommand(), a.serviceShowCommand(), a.serviceCheckCommand(), a.serviceImportCommand())
 	return cmd
 }
 

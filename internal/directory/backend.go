@@ -41,6 +41,9 @@ const Own ID = 1 << 62
 // launch decides that a process is started, for c alone if it is not nil.
 func (d *Directory) launch(svc *service, c *caller) *backend {
 	b := &backend{id: d.draw(), service: svc.id, definition: svc.definition, state: starting, begun: d.now, busy: d.now, deadline: d.now + svc.definition.Start}
+	if svc.definition.Probed {
+		svc.spawns.count(attemptsSince, attempts, d.now)
+	}
 	a := Launch{Backend: b.id, Key: svc.key(), Definition: b.definition}
 	if c != nil {
 		b.caller, a.Connection, a.Caller = c.id, c.id, c.peer
@@ -150,6 +153,27 @@ func (ev Accepted) apply(d *Directory) {
 	d.advance(svc)
 }
 
+// Passed says that a process took a connection which its front handed to it.
+type Passed struct {
+	Backend    ID
+	Connection ID
+	Caller     Peer
+	Socket     Socket
+	Now        int64
+}
+
+func (ev Passed) apply(d *Directory) {
+	d.clock(ev.Now)
+	b := d.backends[ev.Backend]
+	if b == nil || d.leases[b.lease] == nil {
+		return
+	}
+	l := d.leases[b.lease]
+	l.callers = append(l.callers, Caller{Connection: ev.Connection, PID: ev.Caller.PID, UID: ev.Caller.UID, Socket: ev.Socket})
+	d.handed[ev.Connection] = l.id
+	d.touch(l)
+}
+
 // own makes the name that a backend has without a session.
 func (d *Directory) own(b *backend, svc *service) *lease {
 	b.lease = b.id
@@ -168,6 +192,7 @@ func (d *Directory) started(b *backend) {
 	}
 	if b.definition.Accept != Listener || b.definition.Notify {
 		svc.failures = 0 // a listener that was only executed has still to show that it lives
+		svc.spawns[attempts] = 0
 	}
 	d.checkAfter(b)
 	d.tellStarted(b)

@@ -39,6 +39,8 @@ func (ev Ended) apply(d *Directory) {
 		// Callers that are left launch it again: once, after which it is taken for one that never accepts.
 		unserved := ev.Unserved && (early || svc.unserved)
 		switch {
+		case b.definition.Probed && ev.Failed && !b.retired:
+			d.crashed(svc, b, "it "+what)
 		case !b.retired && (early && ev.Failed || unserved):
 			d.failed(b, "it "+what+startAdvice(b.definition, ev), ev.Output)
 		case !early:
@@ -114,6 +116,9 @@ func (d *Directory) failed(b *backend, why string, output []string) {
 		delay *= 2
 	}
 	delay = min(delay, svc.definition.RetryMax)
+	if svc.definition.Probed {
+		delay = svc.spawns.spawnDelay(d.now)
+	}
 	svc.failures++
 	svc.notBefore = d.now + max(delay, 0)
 	last := ""

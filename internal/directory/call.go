@@ -33,7 +33,14 @@ func (ev Call) apply(d *Directory) {
 		d.refuse(c, Refusal{Unknown, "the namespace of this door has ended"})
 		return
 	}
-	o, at, r := d.find(ns, ev.Name, ev.Version, ev.Scope, ev.Definitions)
+	o, at, r := d.find(ns, ev.Name, ev.Version, ev.Scope, ev.Definitions, ev.Exact)
+	if r.Reason == OK && ev.ByPath && !o.hasPath() {
+		r = Refusal{WrongKind, fmt.Sprintf("service %q has no path of its own", ev.Name)}
+	}
+	if def := d.replacement(o, ev.Definitions); r.Reason == OK && def != nil {
+		d.retire(d.backends[o.lease.backend], "its program has changed")
+		o = offer{definition: def}
+	}
 	switch {
 	case r.Reason != OK:
 		d.refuse(c, r)
@@ -44,6 +51,24 @@ func (ev Call) apply(d *Directory) {
 	default:
 		d.callLease(c, o.lease)
 	}
+}
+
+// replacement returns the definition that takes the place of what runs, or nil: of what is Probed, the newcomers of a program that was
+// built anew get that.
+func (d *Directory) replacement(o offer, definitions []Definition) *Definition {
+	if o.lease == nil {
+		return nil
+	}
+	b := d.backends[o.lease.backend]
+	if b == nil || b.state != running || b.retired || !b.definition.Probed {
+		return nil
+	}
+	for i := range definitions {
+		if def := &definitions[i]; def.Probed && def.Version == o.version && def.Hash != b.definition.Hash {
+			return def
+		}
+	}
+	return nil
 }
 
 // callLease sends a caller to the owner of a name.

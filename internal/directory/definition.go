@@ -21,6 +21,7 @@ type Definition struct {
 	Idle     int64  // ends after this long without a connection; 0: never
 	RetryMin int64  // after the first failed start
 	RetryMax int64
+	Probed   bool   // it is ready when it has answered a probe, and failed starts and crashes count as the running-process broker counts them
 	Broken   string // why it cannot be launched, or ""
 	Run      Command
 }

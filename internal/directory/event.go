@@ -103,6 +103,9 @@ type Call struct {
 	Now        int64
 
 	Definitions []Definition // those that files have of the name
+
+	Exact  bool // Version is not a constraint, but the version itself
+	ByPath bool // who calls can only be sent to a path
 }
 
 // HangUp is a waiting caller that went away.

@@ -17,6 +17,20 @@ type offer struct {
 	scope      string
 }
 
+// hasPath reports whether callers of an offer are sent to a path.
+func (o offer) hasPath() bool {
+	accept := HandedOver
+	switch {
+	case o.lease != nil:
+		accept = o.lease.accept
+	case o.service != nil:
+		accept = o.service.definition.Accept
+	case o.definition != nil:
+		accept = o.definition.Accept
+	}
+	return accept == Listener || accept == Path
+}
+
 // offers returns what a name stands for in one namespace.
 func (d *Directory) offers(ns *namespace, name string, definitions []Definition) (all []offer) {
 	for l := d.leases[ns.names[name]]; l != nil; l = d.leases[l.next] {
@@ -48,13 +62,20 @@ func (d *Directory) offers(ns *namespace, name string, definitions []Definition)
 }
 
 // find returns what a caller gets: the newest version that it allows, of the innermost namespace that knows the name at all.
-func (d *Directory) find(from *namespace, name, constraint, scope string, definitions []Definition) (offer, *namespace, Refusal) {
+func (d *Directory) find(from *namespace, name, constraint, scope string, definitions []Definition, exact bool) (offer, *namespace, Refusal) {
 	for ns := from; ns != nil; ns = d.namespaces[ns.parent] {
-		if l := d.leases[ns.names[name]]; l != nil && l.next == 0 && len(definitions) == 0 && ns.services == nil && ns.declared == nil && d.alive(l) {
+		if l := d.leases[ns.names[name]]; !exact && l != nil && l.next == 0 && len(definitions) == 0 && ns.services == nil && ns.declared == nil && d.alive(l) {
 			o := offer{lease: l, version: l.version, scope: l.scope} // the usual case, without a list
 			return o, ns, suits(o, name, constraint, scope, nil)
 		}
 		if all := d.offers(ns, name, definitions); len(all) > 0 {
+			if exact {
+				if all = slices.DeleteFunc(all, func(o offer) bool { return o.version != constraint }); len(all) == 0 {
+					return offer{}, ns, Refusal{Mismatch, fmt.Sprintf("name %q has other versions, and %q was asked for", name, constraint)}
+				}
+				o, r := choose(all, name, "", scope, definitions)
+				return o, ns, r
+			}
 			o, r := choose(all, name, constraint, scope, definitions)
 			return o, ns, r
 		}

@@ -32,6 +32,7 @@ type service struct {
 	notBefore  int64  // when the next may be
 	reason     string // why the last failed
 	failedLast ID     // which that was
+	spawns     budget // of what is Probed
 	unserved   bool   // the last process ran for long, but left callers that it had not accepted
 }
 

@@ -124,3 +124,12 @@ func DescriptorLimit() (int, error) {
 	}
 	return int(min(l.Cur, 1<<30)), nil
 }
+
+// Inodes returns how many inodes the file system of a path has, and how many of them are free. 0 and 0: it has no such table.
+func Inodes(path string) (total, free uint64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	return st.Files, st.Ffree, nil
+}

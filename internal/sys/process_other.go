@@ -55,3 +55,4 @@ func ListeningAt(string) (bool, error)        { return false, errors.ErrUnsuppor
 func UseOf([]SocketFile) ([]SocketUse, error) { return nil, errors.ErrUnsupported }
 func NewWatch() (*FD, error)                  { return nil, errors.ErrUnsupported }
 func WatchEntries(int, string) error          { return errors.ErrUnsupported }
+func Inodes(string) (uint64, uint64, error)   { return 0, 0, errors.ErrUnsupported }

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/admin"
+	"github.com/switchboard-ipc/switchboard/internal/admission"
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/exehash"
+	"github.com/switchboard-ipc/switchboard/internal/servedef"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/envelope"
+)
+
+// Auto, as an address of Config.RunningProcess, is the one that all clients of the running-process broker know: the shared address of
+// section 6.1 of its protocol. It is not served if it cannot be, or somebody else serves it.
+const Auto = "auto"
+
+// envelopeFront is the state of the front of the running-process broker: docs/running-process.md.
+type envelopeFront struct {
+	hash16        string // of this user on this machine
+	sockets16     string // the folder of its sockets and its backends'
+	servedefs     string // the folder of its definitions
+	frameDeadline time.Duration
+	hasher        exehash.Hasher
+	metrics       *admin.Store
+	rate          admission.HelloRate // guarded by the broker's lock
+
+	connections atomic.Int64 // that its clients have open
+
+	demoted atomic.Bool // descriptors are short
+
+	// Of the loop.
+	pressure    admission.Pressure
+	largeFrames int
+
+	// Guarded by the broker's lock.
+	traces       map[directory.Key][2]string // traceparent and tracestate of who calls, for what is launched by that
+	connectionID uint64
+	lifecycle    lifecycle
+	addresses    []string // that are served
+}
+
+// openEnvelopes makes what the front needs, and binds its addresses.
+func (b *Broker) openEnvelopes() error {
+	home, _ := os.UserHomeDir()
+	b.servedefs = servedef.Folder(os.Getenv, home, runtime.GOOS)
+	b.frameDeadline = helloTimeout(os.Getenv)
+	b.metrics = admin.NewStore()
+	b.traces = make(map[directory.Key][2]string)
+	machine, err := machineID()
+	if err == nil {
+		b.hash16 = envelope.Hash16(envelope.Identity(uint32(os.Getuid()), machine))
+	}
+	b.sockets16 = socketFolder(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid())
+	for _, address := range b.config.RunningProcess {
+		path := address
+		if address == Auto {
+			if err != nil {
+				b.log.Warn("the shared address of running-process is not served", "err", err)
+				continue
+			}
+			bare, nameErr := envelope.SharedName(b.hash16)
+			if nameErr != nil {
+				return nameErr
+			}
+			path = filepath.Join(b.sockets16, bare+".sock")
+		}
+		if err := b.serveAddress(path); err != nil {
+			if address != Auto {
+				return fmt.Errorf("cannot serve clients of running-process at %s: %w", path, err)
+			}
+			var running *RunningError
+			if errors.As(err, &running) {
+				b.log.Info("somebody else serves the shared address of running-process", "path", path, "pid", running.PID)
+			} else {
+				b.log.Warn("the shared address of running-process is not served", "path", path, "err", err)
+			}
+		}
+	}
+	return nil
+}
+
+// socketFolder is where the original has its sockets (section 6.1).
+func socketFolder(runtimeDir string, uid int) string {
+	if runtimeDir == "" || !filepath.IsAbs(runtimeDir) {
+		return fmt.Sprintf("/tmp/running-process-%d/broker", uid)
+	}
+	return filepath.Join(runtimeDir, "running-process", "broker")
+}
+
+// machineID is what the original knows a machine by: a file that exists and cannot be read is an error, an empty one counts as none.
+func machineID() (string, error) {
+	for _, f := range []struct{ path, prefix string }{
+		{"/etc/machine-id", ""}, {"/var/lib/dbus/machine-id", ""}, {"/proc/sys/kernel/random/boot_id", "boot:"},
+	} {
+		text, err := os.ReadFile(f.path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if id := strings.TrimSpace(string(text)); id != "" {
+			return f.prefix + id, nil
+		}
+	}
+	return "", errors.New("this machine has no id (/etc/machine-id)")
+}
+
+// privateFolder makes a folder and what leads to it, and says why it cannot be trusted: it must be this user's own, of mode 0700, and no link.
+func privateFolder(path string, uid int) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	// The one above is as much its own where we made it: in /tmp anybody could else move what is in it.
+	for _, p := range []string{filepath.Dir(path), path} {
+		info, err := os.Lstat(p)
+		if err != nil {
+			return err
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		named := filepath.Base(p) == "broker" || strings.HasPrefix(filepath.Base(p), "running-process")
+		switch {
+		case p != path && !named:
+		case !info.IsDir() || info.Mode()&fs.ModeSymlink != 0:
+			return fmt.Errorf("%s is no folder", p)
+		case !ok || int(st.Uid) != uid:
+			return fmt.Errorf("%s belongs to somebody else", p)
+		case info.Mode().Perm() != 0o700:
+			return fmt.Errorf("%s has mode %04o instead of 0700", p, info.Mode().Perm())
+		}
+	}
+	return nil
+}
+
+// serveAddress listens at an address of the original's. A stale socket there is replaced, under a lock of the folder; a live one never.
+func (b *Broker) serveAddress(path string) error {
+	dir := filepath.Dir(path)
+	if err := privateFolder(dir, b.uid); err != nil {
+		return err
+	}
+	lock, err := lockAddresses(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	fd, err := sys.Listen(path, sys.Stream, backlog)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		c, connectErr := sys.Connect(path, sys.Stream, false)
+		if connectErr == nil {
+			cred, _ := sys.PeerCred(c.Int())
+			c.Close()
+			return &RunningError{dir, cred.PID}
+		}
+		if !errors.Is(connectErr, syscall.ECONNREFUSED) {
+			return fmt.Errorf("cannot replace it: %w", connectErr)
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		fd, err = sys.Listen(path, sys.Stream, backlog)
+	}
+	if err != nil {
+		return err
+	}
+	b.addresses = append(b.addresses, path)
+	return b.watch(&descriptor{id: b.table.id(), kind: envelopeListener, fd: fd, path: path})
+}
+
+// unlinkAddress removes an address at the end, while it is still this broker's.
+func (b *Broker) unlinkAddress(path string) {
+	if lock, err := lockAddresses(filepath.Dir(path)); err == nil {
+		defer lock.Close()
+	}
+	os.Remove(path)
+}
+
+func lockAddresses(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := sys.Lock(int(f.Fd()), true); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}

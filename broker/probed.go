@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/admin"
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/envelope"
+)
+
+// A backend by a definition of the running-process broker may adopt the listener that it inherits, or bind its path itself: nobody
+// knows before. So the listener is bound beside the path, which stays free. Whichever answers an identity probe first is used: the listener
+// then gets the path.
+
+// listenerFD is the number of the inherited listener, see the exec shim.
+const listenerFD = "3"
+
+// bindProbed gives a backend its path, and binds the listener that it may adopt. The lock is held.
+func (b *Broker) bindProbed(be *backend) error {
+	var random [16]byte
+	rand.Read(random[:])
+	bare, err := envelope.BackendName(b.hash16, random)
+	if err != nil {
+		return err
+	}
+	folder := b.sockets16
+	if len(folder)+len(bare)+len("/.sock") > maxSocketPath {
+		folder = socketFolder("", os.Getuid()) // where any client can connect
+	}
+	if err := privateFolder(folder, b.uid); err != nil {
+		return fmt.Errorf("its socket has no folder: %w", err)
+	}
+	be.path = filepath.Join(folder, bare+".sock")
+	be.handoffPath = filepath.Join(folder, strings.Replace(bare, "-be-", "-ho-", 1)+".sock")
+	if os.Getenv("RUNNING_PROCESS_BROKER_OWNED_BIND") == "0" {
+		return nil
+	}
+	be.aside = be.path + ".new"
+	be.connection, err = sys.Listen(be.aside, sys.Stream, backlog)
+	return err
+}
+
+// probedEnvironment is what the original tells a backend (section 8).
+func (b *Broker) probedEnvironment(be *backend) []string {
+	env := []string{
+		"RUNNING_PROCESS_BROKER_V1_BACKEND_PIPE=" + be.path,
+		"RUNNING_PROCESS_BROKER_V1_HANDOFF_PIPE=" + be.handoffPath,
+	}
+	if be.aside != "" {
+		env = append(env, "RUNNING_PROCESS_BROKER_LISTENER_FD="+listenerFD)
+	}
+	for i, name := range []string{"TRACEPARENT", "TRACESTATE"} {
+		if be.trace[i] != "" {
+			env = append(env, "RUNNING_PROCESS_BROKER_V1_"+name+"="+be.trace[i])
+		}
+	}
+	return env
+}
+
+// awaitProbed waits until a backend answers a probe as itself, and has it be ready then. The directory ends the wait.
+func (b *Broker) awaitProbed(be *backend) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(be.definition.Start))
+	defer cancel()
+	want, err := b.identity(be)
+	if err == nil {
+		err = b.probeBoth(ctx, be, want)
+	}
+	b.mu.Lock()
+	defer b.finishSlices()
+	defer b.mu.Unlock()
+	var identity *identityError
+	switch {
+	case be.ended:
+	case errors.As(err, &identity):
+		b.metrics.SpawnAttempt(be.key.Name, be.key.Version, admin.SpawnFailed)
+		be.failure = "did not answer its probe as itself: " + identity.Error()
+		_ = be.process.Signal(syscall.SIGKILL)
+	case err != nil: // its time is over, of which the directory knows
+		b.metrics.SpawnAttempt(be.key.Name, be.key.Version, admin.SpawnTimedOut)
+		b.log.Debug("a backend was not probed", "name", be.key.Name, "err", err)
+	default:
+		be.listens = true
+		b.metrics.SpawnAttempt(be.key.Name, be.key.Version, admin.SpawnReady)
+		b.note(be, envelope.EventSpawn, "")
+		if ok, err := sys.ListeningAt(be.handoffPath); err == nil {
+			be.takesHandoffs = ok
+		}
+		b.linkNewest(be.key.Name)
+		b.applyLocked(directory.Ready{Backend: be.id, Now: b.now()})
+		b.poller.Wake()
+	}
+}
+
+// identityError is an answer to a probe by somebody else than the process that was launched.
+type identityError struct{ err error }
+
+func (e *identityError) Error() string { return e.err.Error() }
+
+// probeBoth probes the listener and the path until one answers.
+func (b *Broker) probeBoth(ctx context.Context, be *backend, want envelope.DaemonProcess) error {
+	adopted := make(chan error, 1)
+	if be.aside != "" {
+		probing, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() { adopted <- probe(probing, be.aside, want) }()
+	}
+	for attempt := 0; ; attempt++ {
+		wait := time.NewTimer(probePause(attempt))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		case err := <-adopted:
+			wait.Stop()
+			var identity *identityError
+			if err == nil {
+				return b.movePath(be)
+			}
+			if errors.As(err, &identity) {
+				return err
+			}
+			adopted = nil // it was not adopted
+			continue
+		case <-wait.C:
+		}
+		if b.over(be) {
+			return errors.New("it has ended")
+		}
+		if ok, err := sys.ListeningAt(be.path); err != nil || !ok {
+			continue
+		}
+		err := probe(ctx, be.path, want)
+		var identity *identityError
+		if err == nil || errors.As(err, &identity) {
+			if err == nil && be.aside != "" {
+				os.Remove(be.aside)
+			}
+			return err
+		}
+	}
+}
+
+func (b *Broker) over(be *backend) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return be.ended || be.stopped
+}
+
+// movePath gives the listener that a backend has adopted its path.
+func (b *Broker) movePath(be *backend) error {
+	if _, err := os.Lstat(be.path); !errors.Is(err, fs.ErrNotExist) {
+		return &identityError{fmt.Errorf("it listens at the socket that it was given, and something else is at %s", be.path)}
+	}
+	return os.Rename(be.aside, be.path)
+}
+
+// probePause is how long to wait between two looks: shorter than the original's at first, its own (section 8) then.
+func probePause(attempt int) time.Duration {
+	steps := []time.Duration{2, 4, 8, 16, 32, 50, 100, 200, 500, 1000, 2000}
+	return steps[min(attempt, len(steps)-1)] * time.Millisecond
+}
+
+// identity is what a backend must say that it is.
+func (b *Broker) identity(be *backend) (envelope.DaemonProcess, error) {
+	program := be.definition.Run.Argv[0]
+	sum, _, err := b.hasher.Hash(program)
+	if err != nil {
+		return envelope.DaemonProcess{}, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return envelope.DaemonProcess{}, err
+	}
+	namespace := ""
+	for _, kv := range be.definition.Run.Env {
+		if value, ok := strings.CutPrefix(kv, "RUNNING_PROCESS_BROKER_V1_BACKEND_NAMESPACE="); ok {
+			namespace = value
+		}
+	}
+	return envelope.DaemonProcess{
+		PID: uint32(be.process.PID), ExePath: program, BootID: strings.TrimSpace(string(boot)),
+		IPCEndpoint: &envelope.Endpoint{NamespaceID: namespace, Path: be.path}, ExeHashAlgorithm: "blake3", ExeHash: sum[:],
+	}, nil
+}
+
+// probe asks who listens at path (section 9). An answer by somebody else is an *identityError.
+func probe(ctx context.Context, path string, want envelope.DaemonProcess) error {
+	conn, err := dialPath(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	var nonce [32]byte
+	rand.Read(nonce[:])
+	if _, err := conn.Write(envelope.ProbeRequest(nonce).AppendFramed(nil)); err != nil {
+		return err
+	}
+	frame, err := readReply(conn)
+	if err != nil {
+		return err
+	}
+	if err := envelope.CheckProbeReply(frame, nonce, want); err != nil {
+		return &identityError{err}
+	}
+	return nil
+}
+
+// dialPath connects to a path of any length.
+func dialPath(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	if len(path) <= maxSocketPath {
+		return d.DialContext(ctx, "unix", path)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)))
+}
+
+// maxReply bounds what a backend may answer.
+const maxReply = 1 << 20
+
+// readReply reads one frame.
+func readReply(r io.Reader) (envelope.Frame, error) {
+	header := make([]byte, envelope.HeaderSize)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return envelope.Frame{}, err
+	}
+	n, err := envelope.Header(header)
+	if err != nil {
+		return envelope.Frame{}, err
+	}
+	if n > maxReply {
+		return envelope.Frame{}, fmt.Errorf("a reply of %d bytes is too long", n)
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return envelope.Frame{}, err
+	}
+	return envelope.ParseFrame(body)
+}
