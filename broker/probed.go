@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -177,7 +178,7 @@ func probePause(attempt int) time.Duration {
 // identity is what a backend must say that it is.
 func (b *Broker) identity(be *backend) (envelope.DaemonProcess, error) {
 	program := be.definition.Run.Argv[0]
-	sum, _, err := b.hasher.Hash(program)
+	sum, err := hex.DecodeString(be.definition.Hash) // as it was launched: the file may be another by now
 	if err != nil {
 		return envelope.DaemonProcess{}, err
 	}
@@ -193,7 +194,7 @@ func (b *Broker) identity(be *backend) (envelope.DaemonProcess, error) {
 	}
 	return envelope.DaemonProcess{
 		PID: uint32(be.process.PID), ExePath: program, BootID: strings.TrimSpace(string(boot)),
-		IPCEndpoint: &envelope.Endpoint{NamespaceID: namespace, Path: be.path}, ExeHashAlgorithm: "blake3", ExeHash: sum[:],
+		IPCEndpoint: &envelope.Endpoint{NamespaceID: namespace, Path: be.path}, ExeHashAlgorithm: "blake3", ExeHash: sum,
 	}, nil
 }
 
