@@ -79,7 +79,7 @@ func (w *world) apply(ev directory.Event) {
 			}
 			c, _ := ev.(directory.Change)
 			svc := before[a.Key]
-			same := svc.Definition.Accept == a.Definition.Accept && svc.Definition.Notify == a.Definition.Notify // or it runs something else
+			same := svc.Definition.Accept == a.Definition.Accept && svc.Definition.Notify == a.Definition.Notify && svc.Definition.Hash == a.Definition.Hash // or it runs something else
 			if _, restart := c.Op.(directory.Restart); !restart && same && w.now < svc.NotBefore {
 				w.fail("launched %d before %d: %+v", w.now, svc.NotBefore, a)
 			}
@@ -214,6 +214,9 @@ func randomDefinition(n uint8) directory.Definition {
 	def := definition(pick(n, directory.HandedOver, directory.Listener, directory.Path, directory.Connection))
 	def.Version, def.Scope = pick(n/4, "", "1.2.0", "2.0.0"), pick(n/16, "", "", "/f")
 	def.Notify = n%7 == 0
+	if def.Accept == directory.Path && n%3 == 0 {
+		def.Probed, def.Hash = true, pick(n/3, "a", "b")
+	}
 	if n%5 == 0 {
 		def.Idle = 5e8
 	}
