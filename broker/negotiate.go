@@ -31,7 +31,7 @@ func (b *Broker) negotiate(c *caller, path string) {
 			rand.Read(token)
 		}
 	}
-	b.sendFrame(c, c.call.frame.Answer(h.Accept(b.absolute(path), id, token, 0)))
+	b.sendFrame(c, c.call.frame.Answer(h.Accept(b.absolute(path), id, token)))
 	b.metrics.HelloDone(h.ServiceName, h.WantedVersion, admin.HelloAccepted, b.since(c))
 	b.handedOver.Add(1)
 	if token == nil {

@@ -34,6 +34,7 @@ func demoSteps() []step {
 		{"one launch", stepOnce},
 		{"failure", stepFailure},
 		{"versions", stepVersions},
+		{"daemon", stepDaemon},
 		{"look-ups", stepLookUps},
 		{"dial", stepDial},
 		{"shutdown", stepShutdown},

@@ -71,8 +71,9 @@ func TestDemo(t *testing.T) {
 		"launch":     `nobody had the name: .*\(pid \d+\).* first byte after [\d.]+ ms`,
 		"one launch": `^64 callers .* one launch, all answered by pid \d+`,
 		"failure":    `exited with status 3, last output "cannot find .*code 69.* not tried again for [\d.]+ m?s \(code 75\)`,
+		"daemon":     `^a client of running-process had builder 1\.0\.0 launched \(pid \d+\) .*; 2\.0\.0 runs beside it \(pid \d+\); then a connection was handed over`,
 		"versions":   `^2\.0\.0 is added while 1\.4\.0 \(pid \d+\) .* gets 2\.0\.0 \(pid \d+\), \^1 still 1\.4\.0`,
-		"shutdown":   `ended the 4 that it had launched`,
+		"shutdown":   `ended the 6 that it had launched`,
 	} {
 		i := slices.IndexFunc(report.Steps, func(s jsonStep) bool { return s.Name != nil && *s.Name == name })
 		if i < 0 || report.Steps[i].Detail == nil || !regexp.MustCompile(says).MatchString(*report.Steps[i].Detail) {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/internal/servedef"
 )
 
 // How long a process of the tour has to end after SIGTERM.
@@ -131,7 +132,8 @@ func (t *tour) output(ctx context.Context, cmd *exec.Cmd) (string, error) {
 func (t *tour) startBroker(ctx context.Context) error {
 	cmd := t.command(t.self, "serve", "--runtime-dir", t.runtimeDir(), "--services", t.servicesDir(), "--running-process", "off")
 	cmd.Env = append(cmd.Env, envIdleExit+"=1m", // should the tour be killed, it does not stay
-		"XDG_CONFIG_HOME="+t.dir) // the user's own definitions are none of the tour's business
+		"XDG_CONFIG_HOME="+t.dir, // the user's own definitions are none of the tour's business
+		"XDG_RUNTIME_DIR="+t.dir, servedef.EnvFolder+"="+t.definitionsDir())
 	// A file, and no pipe to us: should the tour be killed, a broker that has something to say would be ended by SIGPIPE
 	// before it has ended what it launched.
 	said, err := os.Create(filepath.Join(t.dir, "broker.log"))

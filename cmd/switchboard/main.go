@@ -11,12 +11,16 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/switchboard-ipc/switchboard/execshim"
 )
 
 func main() {
 	execshim.Run() // a backend that the broker launches begins as this program, and is here already
+	if filepath.Base(os.Args[0]) == demoDaemon {
+		os.Exit(demoDaemonMain())
+	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

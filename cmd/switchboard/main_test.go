@@ -20,10 +20,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=10")
 	}
-	if filepath.Base(os.Args[0]) != "switchboard" { // the tests know no broker but their own
+	if filepath.Base(os.Args[0]) != "switchboard" && filepath.Base(os.Args[0]) != demoDaemon { // the tests know no broker but their own
 		for _, name := range []string{envRuntimeDir, switchboard.EnvSessionFD, switchboard.EnvAutostart, switchboard.EnvBinary} {
 			os.Unsetenv(name)
 		}
 	}
-	testscript.Main(m, map[string]func(){"switchboard": main})
+	testscript.Main(m, map[string]func(){"switchboard": main, demoDaemon: main})
 }

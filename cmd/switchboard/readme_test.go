@@ -70,6 +70,12 @@ func TestReadme(t *testing.T) {
 	if out, err := r.shell(t, code).Output(); err != nil || string(out) != "6\nHELLO\n" {
 		t.Errorf("%s printed %q (%v)", code, out, err)
 	}
+	if !lacks("redis-server") {
+		code := block(t, readme, "A tool with a background daemon", "sh")
+		if out, err := r.shell(t, code).Output(); err != nil || string(out) != "+OK\r\n$-1\r\n$5\r\nfirst\r\n" {
+			t.Errorf("%s printed %q (%v)", code, out, err)
+		}
+	}
 	for _, language := range []struct{ name, needs, interpreter, flag string }{
 		{"sh", "nc", "sh", "-c"},
 		{"python", "python3", "python3", "-c"},

@@ -12,7 +12,7 @@
 //	f, err := envelope.ParseFrame(b[5:5+n])   // err: RefusedMalformedFrame
 //	hello, refusal := envelope.ParseControl(f)
 //	refusal = envelope.CheckHello(hello, pid)
-//	reply := f.Answer(hello.Accept(pipe, id, nil, 0))
+//	reply := f.Answer(hello.Accept(pipe, id, nil))
 //	b = reply.AppendFramed(b[:0])
 //
 // Every message has a method Append, which never fails, and a function

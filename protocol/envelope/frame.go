@@ -39,7 +39,7 @@ type Frame struct {
 	TraceState      string // the reply has the same
 }
 
-func (m *Frame) fields(c *codec) {
+func (m *Frame) write(c *codec) {
 	c.uint32(1, &m.EnvelopeVersion)
 	enum(c, 2, &m.Kind)
 	c.uint32(3, &m.PayloadProtocol)
@@ -51,10 +51,35 @@ func (m *Frame) fields(c *codec) {
 	c.text(9, &m.TraceState)
 }
 
+// read takes the field at hand. A switch is quicker than the calls of write, and
+// this message is in every request.
+func (m *Frame) read(c *codec) {
+	switch c.num {
+	case 1:
+		c.uint32(1, &m.EnvelopeVersion)
+	case 2:
+		enum(c, 2, &m.Kind)
+	case 3:
+		c.uint32(3, &m.PayloadProtocol)
+	case 4:
+		c.view(4, &m.Payload)
+	case 5:
+		c.uint64(5, &m.RequestID)
+	case 6:
+		enum(c, 6, &m.PayloadEncoding)
+	case 7:
+		c.uint64(7, &m.DeadlineUnixMS)
+	case 8:
+		c.text(8, &m.TraceParent)
+	case 9:
+		c.text(9, &m.TraceState)
+	}
+}
+
 // Append appends the message, without a header.
 func (m Frame) Append(b []byte) []byte {
 	c := writer(b)
-	m.fields(&c)
+	m.write(&c)
 	return c.out
 }
 
@@ -72,7 +97,7 @@ func ParseFrame(body []byte) (Frame, error) {
 	var m Frame
 	c := reader(body)
 	for c.next() {
-		m.fields(&c)
+		m.read(&c)
 	}
 	return m, c.result("Frame")
 }

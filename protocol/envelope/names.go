@@ -31,18 +31,16 @@ func nameFault(s string) string {
 		return "service name must be at least 1 character"
 	case len(s) > MaxName:
 		return "service name must be at most 64 characters"
-	case strings.Trim(s, nameBytes) == "":
-		return ""
 	}
 	for i := range len(s) {
-		if strings.IndexByte(nameBytes, s[i]) < 0 {
+		if b := s[i]; b != '-' && !lowerOrDigit(b) {
 			return "service name must contain only [a-z0-9-]"
 		}
 	}
 	return ""
 }
 
-const nameBytes = "abcdefghijklmnopqrstuvwxyz0123456789-"
+func lowerOrDigit(b byte) bool { return b >= 'a' && b <= 'z' || b >= '0' && b <= '9' }
 
 func nameError(s, why string) error {
 	if why == "" {
@@ -79,7 +77,7 @@ func versionFault(s string) string {
 		return "prerelease must not be empty"
 	}
 	for i := range len(tail) {
-		if b := tail[i]; b != '.' && (b < '0' || b > '9') && (b < 'a' || b > 'z') {
+		if b := tail[i]; b != '.' && !lowerOrDigit(b) {
 			return "prerelease must contain only [a-z0-9.]"
 		}
 	}

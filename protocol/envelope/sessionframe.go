@@ -2,11 +2,7 @@
 
 package envelope
 
-import (
-	"slices"
-
-	"google.golang.org/protobuf/encoding/protowire"
-)
+import "google.golang.org/protobuf/encoding/protowire"
 
 // SessionFrame is a message of the stdio lane (section 16, protocol Stdio).
 type SessionFrame struct {
@@ -56,7 +52,7 @@ func (m *SessionFrame) read(c *codec) {
 	switch kind {
 	case SessionStdin, SessionStdout, SessionStderr:
 		if c.is(protowire.BytesType) {
-			*m = SessionFrame{Kind: kind, Data: slices.Clone(c.data)}
+			*m = SessionFrame{Kind: kind, Data: clone(c.data)}
 		}
 	case SessionStdinEOF:
 		*m = SessionFrame{Kind: kind}

@@ -76,7 +76,10 @@ func (c *codec) next() bool {
 	if c.err != nil || len(c.in) == 0 {
 		return false
 	}
-	num, typ, n := protowire.ConsumeTag(c.in)
+	num, typ, n := protowire.Number(c.in[0]>>3), protowire.Type(c.in[0]&7), 1
+	if c.in[0] >= 0x80 || num == 0 { // not the usual tag of one byte
+		num, typ, n = protowire.ConsumeTag(c.in)
+	}
 	if n < 0 || num > protowire.MaxValidNumber {
 		c.num = 0
 		c.fail(wireFault(n, errNumber))
@@ -287,10 +290,13 @@ func (c *codec) bytes(num protowire.Number, p *[]byte) {
 	if c.at(num) {
 		v := *p
 		if c.view(num, &v); !c.writing {
-			*p = slices.Clone(v)
+			*p = clone(v)
 		}
 	}
 }
+
+// clone returns nil for nothing.
+func clone(b []byte) []byte { return append([]byte(nil), b...) }
 
 // view are bytes that alias the input when they are read.
 func (c *codec) view(num protowire.Number, p *[]byte) {
@@ -298,7 +304,9 @@ func (c *codec) view(num protowire.Number, p *[]byte) {
 	case !c.at(num):
 	case !c.writing:
 		if c.is(protowire.BytesType) {
-			*p = c.data
+			if *p = nil; len(c.data) > 0 {
+				*p = c.data[:len(c.data):len(c.data)]
+			}
 		}
 	case len(*p) > 0:
 		c.out = protowire.AppendTag(c.out, num, protowire.BytesType)

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runningprocess
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/exehash"
+	"github.com/switchboard-ipc/switchboard/protocol/envelope"
+)
+
+// identity is what this process tells those who probe it (section 9). What is in it is there once done is closed.
+type identity struct {
+	done    chan struct{}
+	process envelope.DaemonProcess
+	sha256  [32]byte
+	err     error
+}
+
+// know finds it out in the background: a large program takes a while to hash, and listening must not wait for that.
+func know(endpoint envelope.Endpoint, started time.Time) *identity {
+	id := &identity{done: make(chan struct{})}
+	id.process = envelope.DaemonProcess{
+		PID: uint32(os.Getpid()), IPCEndpoint: &endpoint, StartedAtUnixMS: uint64(started.UnixMilli()), ExeHashAlgorithm: envelope.HashAlgorithm,
+	}
+	go func() {
+		defer close(id.done)
+		if err := id.find(); err != nil {
+			id.err = fmt.Errorf("runningprocess: cannot find out what this program is, and so the broker cannot: %w", err)
+		}
+	}()
+	return id
+}
+
+func (id *identity) find() error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	image := program
+	if runtime.GOOS == "linux" {
+		image = "/proc/self/exe" // what runs, even where its path has another program by now
+	}
+	var hasher exehash.Hasher
+	sum, sha256, err := hasher.Hash(image)
+	if err != nil {
+		return err
+	}
+	id.process.BootID, id.process.ExePath = strings.TrimSpace(string(boot)), program
+	id.process.ExeHash, id.sha256 = sum[:], sha256
+	return nil
+}
+
+// ProbeReply returns the answer to a frame whose PayloadProtocol is envelope.Probe
+// (section 9). The Listener answers probes by itself; this is for programs that let
+// them come later on a connection as well. It waits until the program's hash is
+// known. Errors: what is wrong with the frame, and net.ErrClosed.
+func (l *Listener) ProbeReply(f envelope.Frame) (envelope.Frame, error) {
+	select {
+	case <-l.identity.done:
+	case <-l.closed:
+		return envelope.Frame{}, net.ErrClosed
+	}
+	if l.identity.err != nil {
+		return envelope.Frame{}, l.identity.err
+	}
+	return envelope.ProbeReply(f, l.identity.process, l.identity.sha256)
+}
