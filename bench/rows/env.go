@@ -4,7 +4,10 @@ package rows
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,6 +24,7 @@ type Env struct {
 
 	options Options
 	started []*proc.Process
+	folders []string // besides Folder; removed after the group
 	brokers int
 }
 
@@ -54,11 +58,16 @@ func (e *Env) Slice() time.Duration {
 // the processors among sessions (autogroups), or services, first. A peer's must
 // have one too.
 func (e *Env) StartBroker(ctx context.Context, args ...string) (*Broker, error) {
+	return e.startBroker(ctx, nil, append(slices.Clip(args), "--running-process", "off")...)
+}
+
+// startBroker is StartBroker with a say in the command before it starts, and in
+// where clients of running-process are served.
+func (e *Env) startBroker(ctx context.Context, setup func(*exec.Cmd), args ...string) (*Broker, error) {
 	e.brokers++
 	folder := filepath.Join(e.Folder, "r"+strconv.Itoa(e.brokers))
 	argv := append([]string{e.options.Binary, "serve", "--runtime-dir", folder}, args...)
-	argv = append(argv, "--running-process", "off")
-	p, err := e.Start(ctx, argv, proc.Options{EndsByTERM: true, Session: true})
+	p, err := e.Start(ctx, argv, proc.Options{EndsByTERM: true, Session: true, Setup: setup})
 	if err != nil {
 		return nil, fmt.Errorf("cannot start a broker: %w", err)
 	}
@@ -81,12 +90,19 @@ func (e *Env) Start(ctx context.Context, argv []string, o proc.Options) (*proc.P
 	return p, nil
 }
 
-// stop ends all that was started, the last first.
-func (e *Env) stop() {
+// stop ends all that was started, the last first, and removes the folders.
+func (e *Env) stop() error {
 	for i := len(e.started) - 1; i >= 0; i-- {
 		e.started[i].Stop()
 	}
 	e.started = nil
+	var failed []error
+	for _, folder := range append(e.folders, e.Folder) {
+		if err := os.RemoveAll(folder); err != nil {
+			failed = append(failed, fmt.Errorf("cannot remove %q: %w", folder, err))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // pause waits, or returns the reason why there is no time left.

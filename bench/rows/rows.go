@@ -134,9 +134,8 @@ func (o Options) measure(ctx context.Context, g Group) (rows []Row, err error) {
 	}
 	e := &Env{Folder: folder, options: o}
 	defer func() {
-		e.stop()
-		if gone := os.RemoveAll(folder); err == nil && gone != nil {
-			err = fmt.Errorf("cannot remove %q: %w", folder, gone)
+		if gone := e.stop(); err == nil {
+			err = gone
 		}
 	}()
 	return g.Measure(ctx, e)
