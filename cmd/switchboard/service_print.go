@@ -101,7 +101,9 @@ func (s service) text() string {
 	line("idle stop", never(s.IdleStop))
 	line("start timeout", s.StartTimeout)
 	line("stop timeout", s.StopTimeout)
-	line("restart", s.RestartMin+" to "+s.RestartMax)
+	if s.RestartMin != "" {
+		line("restart", s.RestartMin+" to "+s.RestartMax)
+	}
 	if len(s.Instances) == 0 {
 		line("runs now", "no")
 	}
@@ -135,6 +137,8 @@ func (s service) readiness() string {
 		return "when it listens at $SWITCHBOARD_SOCKET"
 	case s.Accept == "native":
 		return "when it has called Listen"
+	case s.Accept == foreignAccept:
+		return "when it has answered a probe"
 	}
 	return "when it is executed"
 }

@@ -39,6 +39,8 @@ type service struct {
 	User         string   `json:"user"`
 
 	Instances []instance `json:"instances"`
+
+	anyVersion bool // of running-process: its callers say which
 }
 
 // instance is a process that has the name.
@@ -75,6 +77,7 @@ func (a *app) services(ctx context.Context, name string) ([]service, error) {
 			all = append(all, newService(f, uid, running))
 		}
 	}
+	all = append(all, foreignServices(name, uid, running)...)
 	all = append(all, undefined(all, name, running)...)
 	return append([]service{}, all...), nil // an empty list prints as []
 }
@@ -83,7 +86,7 @@ func (a *app) services(ctx context.Context, name string) ([]service, error) {
 // on the spot, and what runs on after its file has changed.
 func undefined(defined []service, name string, running []switchboard.Entry) (all []service) {
 	for _, e := range running {
-		same := func(s service) bool { return s.Error == "" && s.Name == e.Name && s.Version == e.Version }
+		same := func(s service) bool { return s.runs(e) }
 		if e.Instance == "" || name != "" && e.Name != name || slices.ContainsFunc(defined, same) {
 			continue
 		}

@@ -97,6 +97,8 @@ def framing(vector, data, expect, _):
     bodies, rest = [], data
     while rest:
         body, rest = wire.take_frame(rest)
+        if body is None:
+            raise Failed("a frame is cut short")
         bodies.append(body)
     wanted = [b.encode() for b in expect["bodies"]] if "bodies" in expect else [bytes.fromhex(expect["body_hex"])]
     return same(bodies, wanted, "bodies")
