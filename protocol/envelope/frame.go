@@ -111,7 +111,9 @@ func (m Frame) Reply(protocol uint32, payload []byte) Frame {
 }
 
 // Answer returns the frame that answers the Hello in m.
-func (m Frame) Answer(reply HelloReply) Frame { return m.Reply(Control, reply.Append(nil)) }
+func (m Frame) Answer(reply HelloReply) Frame {
+	return m.Reply(Control, reply.Append(make([]byte, 0, 192))) // the usual reply fits
+}
 
 // Refuse returns the frame that answers m with a refusal; m is the zero Frame
 // if none could be parsed.

@@ -19,7 +19,7 @@ func (r Refusal) Reply() HelloReply {
 }
 
 // The refusals of section 5 that are always the same, in the order of the
-// checks: A1 to A7, B1 to B20, B22, C2, C4.
+// checks: A1 to A7, B1 to B20, B22, C2, C4. They are not to be changed.
 var (
 	RefusedFraming         = Refusal{CodeVersionUnsupported, "unsupported framing version", 0}
 	RefusedTooLong         = Refusal{CodePeerRejected, "initial Hello frame exceeds 64 KiB", 0}

@@ -170,7 +170,7 @@ func TestVector(t *testing.T) {
 	}
 }
 
-// check is one kind of expectation; that is told by a key of expect, or by the name.
+// check is one kind of expectation; that is told by a key of expect or input, or by the name.
 type check struct {
 	applies func(v *vector) bool
 	run     func(t *testing.T, v *vector)
@@ -180,24 +180,29 @@ func expects(key string) func(*vector) bool {
 	return func(v *vector) bool { return v.Expect.has(key) }
 }
 
+func needs(key string) func(*vector) bool {
+	return func(v *vector) bool { return v.Input.has(key) }
+}
+
 func named(prefix string) func(*vector) bool {
 	return func(v *vector) bool { return strings.HasPrefix(v.Name, prefix) }
 }
 
 var checks = []check{
-	{named("rate-limit"), vectorRateLimit},
-	{named("spawn-budget"), vectorBudget},
-	{named("fd-pressure"), vectorPressure},
-	{named("handoff-token-store"), vectorTokenStore},
-	{named("handoff-ack-deadline"), vectorAckDeadline},
-	{named("readiness-backoff"), vectorBackoff},
-	{named("percentiles"), vectorPercentiles},
-	{named("perf-gate"), vectorGate},
-	{named("disable-variable"), vectorDisable},
-	{named("payload-protocol-ranges"), vectorRanges},
+	{needs("window_ms"), vectorRateLimit},
+	{needs("attempts_at_ms"), vectorBudget},
+	{needs("outcomes"), vectorBudget},
+	{needs("events"), vectorPressure},
+	{needs("present"), vectorTokenStore},
+	{needs("registered_at_ms"), vectorAckDeadline},
+	{needs("attempts"), vectorBackoff},
+	{needs("samples_us"), vectorPercentiles},
+	{needs("budget"), vectorGate},
+	{needs("values"), vectorDisable},
+	{needs("ids"), vectorRanges},
 	{named("version-policy-v2"), vectorPolicyV2},
 	{named("manifest-"), vectorManifest},
-	{named("lifecycle-event"), vectorLifecycle},
+	{expects("encoded_len"), vectorLifecycle},
 	{expects("header_hex"), vectorHeader},
 	{expects("message"), vectorMessage},
 	{expects("read"), vectorFraming},
