@@ -151,11 +151,14 @@ func (s *socket) next(shed func() bool, closed <-chan struct{}) (*net.UnixConn, 
 		if !errors.As(err, &errno) || !sys.IsTemporary(errno) {
 			return nil, err
 		}
-		shed()
+		pause := acceptPause
+		if shed() {
+			pause = time.Millisecond
+		}
 		select {
 		case <-closed:
 			return nil, net.ErrClosed
-		case <-time.After(acceptPause):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -116,7 +116,7 @@ func receivePassed(broker *net.UnixConn) (token [envelope.TokenSize]byte, passed
 			return token, nil, err
 		}
 		if have += n; have < len(token) { // the rest is on its way
-			err = broker.SetReadDeadline(time.Now().Add(offerDeadline))
+			_ = broker.SetReadDeadline(time.Now().Add(offerDeadline))
 		}
 	}
 	if len(fds) != 1 {

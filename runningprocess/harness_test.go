@@ -95,8 +95,11 @@ func inheritable() (n int) {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
 		target, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		info, _ := os.ReadFile("/proc/self/fdinfo/" + e.Name())
-		var flags int
+		info, err := os.ReadFile("/proc/self/fdinfo/" + e.Name())
+		if err != nil {
+			continue // it has been closed
+		}
+		flags := syscall.O_CLOEXEC
 		for line := range strings.Lines(string(info)) {
 			fmt.Sscanf(line, "flags: %o", &flags)
 		}

@@ -190,7 +190,7 @@ func TestLongPath(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	done := noLeak(t)
+	t.Cleanup(noLeak(t))
 	p := newPaths(t)
 	l := p.listen(t)
 	silent, waiting, broker := dialTest(t, p.backend), dialTest(t, p.backend), dialTest(t, p.handoff)
@@ -228,5 +228,4 @@ func TestClose(t *testing.T) {
 	for _, c := range []net.Conn{silent, broker, waiting} {
 		c.Close()
 	}
-	t.Cleanup(done)
 }
