@@ -4,9 +4,12 @@ package broker
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/admin"
@@ -18,7 +21,7 @@ import (
 // answerAdmin answers a request for administration (section 7), beside the loop: what it tells is counted, and may be long. The loop's.
 func (b *Broker) answerAdmin(c *caller) {
 	req, ok := envelope.CheckAdmin(c.call.frame)
-	if !ok { // no reply, as the original's
+	if !ok || c.namespace != directory.Root { // no reply, as the original's; and who is in a namespace has no say
 		discard(c)
 		b.forgetCaller(c)
 		return
@@ -88,42 +91,51 @@ func (b *Broker) adminSnapshot() admin.Snapshot {
 		},
 	}
 	s.Ready = s.Accepting && !s.Demoted
-	for _, path := range b.addresses {
-		s.Instances = append(s.Instances, admin.Instance{Name: "shared", Pipe: path, Accepting: s.Accepting})
-		s.Pipe = b.addresses[0]
+	for _, path := range slices.Sorted(maps.Keys(b.addresses)) {
+		s.Instances = append(s.Instances, admin.Instance{Name: instanceAt(path), Pipe: path, Accepting: s.Accepting})
+		s.Instance, s.Pipe = s.Instances[0].Name, s.Instances[0].Pipe
 	}
 	for _, be := range b.backends {
 		e := admin.Backend{
 			Service: be.key.Name, Version: be.key.Version, State: admin.Starting, LastHelloUnixMS: uint64(be.helloAt),
-			LastActiveUnixMS: uint64(max(be.record.Since, be.helloAt)),
+			LastActiveUnixMS: uint64(be.helloAt),
 		}
 		if be.path != "" {
 			e.Pipe = b.absolute(be.path)
 		}
 		if be.process != nil {
 			e.PID = uint32(be.process.PID)
+			e.LastActiveUnixMS = uint64(max(be.record.Since, be.helloAt)) // the record is the launch's until there is a process
 		}
-		if entry, ok := b.directory.Entry(be.id); ok && entry.State == directory.Active {
+		if entry, ok := b.directory.Entry(be.id); ok && entry.State == directory.Active || be.listens || be.retired {
 			e.State = admin.Running
 		}
 		e.LastError = b.directory.Retry(be.key, now).Reason
 		s.Backends = append(s.Backends, e)
-		if be.definition.Probed {
-			left, until := b.directory.Attempts(be.key, now)
-			s.Budgets = append(s.Budgets, admin.Budget{
-				Instance: "shared", Service: be.key.Name, Version: be.key.Version, Used: uint32(spawnBudget - left), Remaining: uint32(left),
-				InFlight: e.State == admin.Starting, WindowEndUnixMS: uint64(max(0, wall+(until-now)/1e6)),
-			})
-		}
 	}
+	b.directory.Budgets(now, func(key directory.Key, used, left int, until int64, starting bool) {
+		s.Budgets = append(s.Budgets, admin.Budget{
+			Instance: s.Instance, Service: key.Name, Version: key.Version, Used: uint32(used), Remaining: uint32(left),
+			InFlight: starting, WindowEndUnixMS: uint64(max(0, wall+(until-now)/1e6)),
+		})
+	})
 	slices.SortFunc(s.Backends, func(a, b admin.Backend) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Version, b.Version), cmp.Compare(a.PID, b.PID))
 	})
 	return s
 }
 
-// spawnBudget is how many starts a service of the original's has in its window.
-const spawnBudget = 3
+// instanceAt is the instance that the original has at an address, by its name.
+func instanceAt(path string) string {
+	name := strings.TrimSuffix(filepath.Base(path), ".sock")
+	if _, service, ok := strings.Cut(name, "-svc-"); ok {
+		return "private:" + service
+	}
+	if _, instance, ok := strings.Cut(name, "-inst-"); ok {
+		return "explicit:" + instance
+	}
+	return "shared"
+}
 
 func openDescriptors() uint64 {
 	d, err := os.Open("/proc/self/fd")

@@ -44,6 +44,9 @@ func (b *Broker) adoptAll() {
 				b.tasks.Go(func() { _ = process.KillTree(); process.Close() })
 			}
 			_ = launch.RemoveRecord(b.folder.at(instanceFolder), r.Instance)
+			if filepath.IsAbs(r.Socket) {
+				b.folder.unlink(r.Socket, r.Socket+asideSuffix, handoffPath(r.Socket))
+			}
 			continue
 		}
 		b.adopt(r, process, def)
@@ -90,8 +93,13 @@ func (b *Broker) adopt(r launch.Record, process *launch.Process, def directory.D
 		b.act(a)
 	}
 	switch {
+	case def.Probed && r.Retired:
+		be.handoffPath = handoffPath(be.path)
 	case def.Probed: // it is verified again
-		be.handoffPath = strings.Replace(be.path, "-be-", "-ho-", 1)
+		be.handoffPath = handoffPath(be.path)
+		if _, err := os.Lstat(be.path + asideSuffix); err == nil {
+			be.aside = be.path + asideSuffix // it had not adopted its listener yet
+		}
 		b.tasks.Go(func() { b.awaitProbed(be) })
 	case starting:
 		b.probing = append(b.probing, be)

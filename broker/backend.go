@@ -52,6 +52,7 @@ type backend struct {
 	stopped       bool         // it was told to end
 	retired       bool
 	adopted       bool
+	idle          bool // it was ended because nobody called it
 	ended         bool
 	asking        []*caller // who wants to know why it ends
 
@@ -59,7 +60,7 @@ type backend struct {
 	aside         string // where the listener is until it is adopted
 	handoffPath   string // where it takes handoffs, if it does
 	takesHandoffs bool
-	handoffs      chan *handoff
+	handoffs      handoffs
 	trace         [2]string // of who had it launched
 	helloAt       int64     // of the last Hello, Unix milliseconds
 }
@@ -145,7 +146,7 @@ func (b *Broker) start(be *backend) error {
 		Name: be.key.Name, Version: be.key.Version, Instance: be.instance, Scope: be.key.Scope,
 	}
 	if be.definition.Probed {
-		setting.Env = slices.Concat(setting.Env, b.probedEnvironment(be))
+		setting.Env, setting.Fixed = nil, slices.Concat(run.Env, b.probedEnvironment(be))
 	}
 	if be.path != "" {
 		setting.Socket = b.absolute(be.path)
@@ -162,7 +163,10 @@ func (b *Broker) start(be *backend) error {
 		Instance: be.instance, Name: be.key.Name, Env: launch.Environment(setting), Dir: run.Dir, Accept: accept, UID: uid, GID: gid, Groups: groups,
 	}
 	for _, word := range run.Argv {
-		be.command.Argv = append(be.command.Argv, launch.Expand(word, setting.Socket, be.key.Scope))
+		if !be.definition.Probed {
+			word = launch.Expand(word, setting.Socket, be.key.Scope)
+		}
+		be.command.Argv = append(be.command.Argv, word)
 	}
 	if be.command.Dir == "" {
 		be.command.Dir = be.key.Scope

@@ -29,6 +29,12 @@ func (b *Broker) count(id directory.ID) {
 			b.unhide(be)
 		}
 		b.applyLocked(directory.Counted{Backend: id, Open: open, Now: b.now()})
+		switch {
+		case be.stopped:
+			be.idle = true
+		case hide && open == 0 && !be.retired && !be.ended: // it was called meanwhile
+			b.unhide(be)
+		}
 		b.mu.Unlock()
 		b.finishSlices()
 		b.poller.Wake()
@@ -57,5 +63,9 @@ func (b *Broker) openConnections(be *backend) int {
 	if err != nil {
 		return 1
 	}
-	return use[0].Open + use[0].Waiting
+	open := use[0].Open + use[0].Waiting
+	if be.definition.Probed && be.adopted {
+		open += b.formerConnections()
+	}
+	return open
 }

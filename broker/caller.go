@@ -270,10 +270,17 @@ func discard(c *caller) {
 // forgetCaller closes our descriptor of a caller that the directory does not know. The loop's.
 func (b *Broker) forgetCaller(c *caller) {
 	delete(b.reading, c.id)
+	if c.call != nil && c.call.large {
+		c.call.large = false
+		b.largeFrames--
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closeCaller(c)
 }
+
+// silent reports whether a caller has sent nothing.
+func (c *caller) silent() bool { return len(c.line) == 0 && (c.call == nil || len(c.call.data) == 0) }
 
 // closeCaller closes our descriptor of a caller. The lock is held.
 func (b *Broker) closeCaller(c *caller) {

@@ -54,7 +54,8 @@ func (l Limits) directory() directory.Limits {
 
 const (
 	backlog         = 4096
-	requestDeadline = 10 * time.Second // for the line on broker.sock
-	reserve         = 64               // descriptors kept free: with fewer left, newcomers are told to try again
-	drainTime       = 5 * time.Second  // for callers that still wait when the broker ends
+	requestDeadline = 10 * time.Second       // for the line on broker.sock
+	reserve         = 64                     // descriptors kept free: with fewer left, newcomers are told to try again
+	halfTime        = 200 * time.Millisecond // for requests that are half there when the broker ends
+	drainTime       = 5 * time.Second        // for callers that still wait when the broker ends
 )

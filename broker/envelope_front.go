@@ -34,6 +34,7 @@ type envelopeFront struct {
 	servedefs     string // the folder of its definitions
 	frameDeadline time.Duration
 	hasher        exehash.Hasher
+	warm          warmServices
 	metrics       *admin.Store
 	rate          admission.HelloRate // guarded by the broker's lock
 
@@ -42,14 +43,16 @@ type envelopeFront struct {
 	demoted atomic.Bool // descriptors are short
 
 	// Of the loop.
-	pressure    admission.Pressure
-	largeFrames int
+	pressure     admission.Pressure
+	largeFrames  int
+	scarceFrames []*caller // that were accepted while descriptors were short, the oldest first
 
 	// Guarded by the broker's lock.
 	traces       map[directory.Key][2]string // traceparent and tracestate of who calls, for what is launched by that
 	connectionID uint64
+	passing      map[directory.ID]*backend // that are to acknowledge a handoff
 	lifecycle    lifecycle
-	addresses    []string // that are served
+	addresses    map[string]sys.SocketFile // that are served
 }
 
 // openEnvelopes makes what the front needs, and binds its addresses.
@@ -58,12 +61,17 @@ func (b *Broker) openEnvelopes() error {
 	b.servedefs = servedef.Folder(os.Getenv, home, runtime.GOOS)
 	b.frameDeadline = helloTimeout(os.Getenv)
 	b.metrics = admin.NewStore()
+	b.addresses = make(map[string]sys.SocketFile)
 	b.traces = make(map[directory.Key][2]string)
+	b.passing = make(map[directory.ID]*backend)
 	machine, err := machineID()
 	if err == nil {
 		b.hash16 = envelope.Hash16(envelope.Identity(uint32(os.Getuid()), machine))
 	}
 	b.sockets16 = socketFolder(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid())
+	if len(b.config.RunningProcess) > 0 {
+		b.sweepAddresses()
+	}
 	for _, address := range b.config.RunningProcess {
 		path := address
 		if address == Auto {
@@ -116,27 +124,32 @@ func machineID() (string, error) {
 	return "", errors.New("this machine has no id (/etc/machine-id)")
 }
 
-// privateFolder makes a folder and what leads to it, and says why it cannot be trusted: it must be this user's own, of mode 0700, and no link.
+// privateFolder makes a folder and the one above it, and says why they cannot be trusted: each must be this user's own and no link, the
+// folder of mode 0700, the one above writable by nobody else.
 func privateFolder(path string, uid int) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	above := filepath.Dir(path)
+	if err := os.MkdirAll(filepath.Dir(above), 0o700); err != nil {
 		return err
 	}
-	// The one above is as much its own where we made it: in /tmp anybody could else move what is in it.
-	for _, p := range []string{filepath.Dir(path), path} {
+	for _, p := range []string{above, path} {
+		if err := os.Mkdir(p, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 		info, err := os.Lstat(p)
 		if err != nil {
 			return err
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
-		named := filepath.Base(p) == "broker" || strings.HasPrefix(filepath.Base(p), "running-process")
 		switch {
-		case p != path && !named:
-		case !info.IsDir() || info.Mode()&fs.ModeSymlink != 0:
+		case p == above && filepath.Base(path) != "broker": // an address of the user's choice
+		case !info.IsDir():
 			return fmt.Errorf("%s is no folder", p)
 		case !ok || int(st.Uid) != uid:
 			return fmt.Errorf("%s belongs to somebody else", p)
-		case info.Mode().Perm() != 0o700:
+		case p == path && info.Mode().Perm() != 0o700:
 			return fmt.Errorf("%s has mode %04o instead of 0700", p, info.Mode().Perm())
+		case info.Mode().Perm()&0o022 != 0:
+			return fmt.Errorf("%s may be written by others (mode %04o)", p, info.Mode().Perm())
 		}
 	}
 	return nil
@@ -164,6 +177,11 @@ func (b *Broker) serveAddress(path string) error {
 		if !errors.Is(connectErr, syscall.ECONNREFUSED) {
 			return fmt.Errorf("cannot replace it: %w", connectErr)
 		}
+		// A file that is no socket refuses connections as well.
+		if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+			return fmt.Errorf("%s is no socket, and is left as it is", path)
+		}
+		b.addFormer(path)
 		if err := os.Remove(path); err != nil {
 			return err
 		}
@@ -172,16 +190,17 @@ func (b *Broker) serveAddress(path string) error {
 	if err != nil {
 		return err
 	}
-	b.addresses = append(b.addresses, path)
+	if b.addresses[path], err = sys.StatSocket(path); err != nil {
+		return err
+	}
 	return b.watch(&descriptor{id: b.table.id(), kind: envelopeListener, fd: fd, path: path})
 }
 
-// unlinkAddress removes an address at the end, while it is still this broker's.
+// unlinkAddress removes an address at the end, if it is still this broker's.
 func (b *Broker) unlinkAddress(path string) {
-	if lock, err := lockAddresses(filepath.Dir(path)); err == nil {
-		defer lock.Close()
+	if f, err := sys.StatSocket(path); err == nil && f == b.addresses[path] {
+		os.Remove(path)
 	}
-	os.Remove(path)
 }
 
 func lockAddresses(dir string) (*os.File, error) {
@@ -194,4 +213,27 @@ func lockAddresses(dir string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// sweepAddresses removes what backends of brokers that crashed left in the folder of sockets.
+func (b *Broker) sweepAddresses() {
+	if b.hash16 == "" || privateFolder(b.sockets16, b.uid) != nil {
+		return
+	}
+	lock, err := lockAddresses(b.sockets16)
+	if err != nil {
+		return
+	}
+	defer lock.Close()
+	entries, _ := os.ReadDir(b.sockets16)
+	for _, e := range entries {
+		name, ours := strings.CutPrefix(e.Name(), "rpb-v1-"+b.hash16)
+		path := filepath.Join(b.sockets16, e.Name())
+		if !ours || e.Type()&fs.ModeSocket == 0 || !strings.HasPrefix(name, "-be-") && !strings.HasPrefix(name, "-ho-") {
+			continue
+		}
+		if listening, err := sys.ListeningAt(path); err == nil && !listening {
+			os.Remove(path)
+		}
+	}
 }

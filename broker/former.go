@@ -8,12 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
-// formerFile, in the folder of instances, names the sockets that earlier brokers accepted callers on, a line each: device and inode.
+// formerFile, in the folder of instances, names the sockets that earlier brokers accepted callers on, a line each: device, inode and name.
 // The connections that those handed over are known to nobody, but the kernel lists them by that file. While there are any, a native
 // backend that was found again is not idle.
 const formerFile = "former"
@@ -27,8 +28,8 @@ func (b *Broker) loadFormer() {
 	}
 	var all []sys.SocketFile
 	for _, line := range strings.Split(string(text), "\n") {
-		f := sys.SocketFile{Base: brokerSocket}
-		if n, _ := fmt.Sscanf(line, "%d %d", &f.Device, &f.Inode); n == 2 {
+		var f sys.SocketFile
+		if n, _ := fmt.Sscanf(line, "%d %d %s", &f.Device, &f.Inode, &f.Base); n == 3 {
 			all = append(all, f)
 		}
 	}
@@ -51,8 +52,21 @@ func (b *Broker) keepFormer() {
 	if !b.keep {
 		return
 	}
+	all := slices.Clone(b.former)
+	for _, file := range b.addresses {
+		all = append(all, file)
+	}
 	if f, err := sys.StatSocket(b.folder.at(brokerSocket)); err == nil && b.config.Listeners == nil {
-		b.saveFormer(append(b.former, f))
+		all = append(all, f)
+	}
+	b.saveFormer(all)
+}
+
+// addFormer notes the address of a broker that crashed.
+func (b *Broker) addFormer(path string) {
+	if f, err := sys.StatSocket(path); err == nil {
+		b.former = append(b.former, f)
+		b.saveFormer(b.former)
 	}
 }
 
@@ -64,7 +78,7 @@ func (b *Broker) saveFormer(all []sys.SocketFile) {
 	}
 	var text strings.Builder
 	for _, f := range all {
-		fmt.Fprintf(&text, "%d %d\n", f.Device, f.Inode)
+		fmt.Fprintf(&text, "%d %d %s\n", f.Device, f.Inode, f.Base)
 	}
 	temporary := b.folder.at(name + ".new")
 	err := os.WriteFile(temporary, []byte(text.String()), 0o600)

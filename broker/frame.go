@@ -3,6 +3,8 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/switchboard-ipc/switchboard/internal/admin"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -41,6 +43,7 @@ func (b *Broker) acceptFrame(listener int) bool {
 	}
 	if b.scarce(fd).Reason != directory.OK {
 		b.pressure.Exhausted()
+		b.keepFew(c)
 	} else {
 		b.pressure.Accepted()
 	}
@@ -49,6 +52,20 @@ func (b *Broker) acceptFrame(listener int) bool {
 	b.connections.Add(1)
 	b.readFrame(c)
 	return true
+}
+
+// maxScarce is how many connections that came while descriptors were short may still have said nothing.
+const maxScarce = 8
+
+// keepFew has a newcomer use one of the last descriptors. Of those that do and have not sent their request, the oldest goes when there are
+// too many: else who says nothing would keep everybody from being answered.
+func (b *Broker) keepFew(c *caller) {
+	b.scarceFrames = slices.DeleteFunc(b.scarceFrames, func(old *caller) bool { return b.reading[old.id] != old })
+	if len(b.scarceFrames) >= maxScarce {
+		b.refuseFrame(b.scarceFrames[0], envelope.Frame{}, envelope.RefusedFDPressure)
+		b.scarceFrames = b.scarceFrames[1:]
+	}
+	b.scarceFrames = append(b.scarceFrames, c)
 }
 
 // readFrame reads one frame and not a byte more: what is behind it may be for a backend that the connection is handed to.
@@ -140,10 +157,6 @@ func (b *Broker) answerFrame(c *caller) {
 
 // refuseFrame answers a caller that the directory never knew, and closes the connection. The loop's.
 func (b *Broker) refuseFrame(c *caller, f envelope.Frame, r envelope.Refusal) {
-	if c.call.large {
-		b.largeFrames--
-		c.call.large = false
-	}
 	b.sendRefusal(c, f, r)
 	b.forgetCaller(c)
 }

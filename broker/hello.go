@@ -19,6 +19,14 @@ import (
 
 // findService goes on with a valid Hello: when its definition was read, which may take as long as a file system likes. The loop's.
 func (b *Broker) findService(c *caller) {
+	if definitions := b.warm.recall(helloKey(c.call.hello), b.now()); definitions != nil {
+		b.mu.Lock()
+		b.unpoll(c)
+		b.callFor(c, definitions)
+		b.mu.Unlock()
+		b.finishSlices()
+		return
+	}
 	b.mu.Lock()
 	full := b.finding >= maxFinding
 	if !full {
@@ -45,10 +53,15 @@ func (b *Broker) findService(c *caller) {
 	})
 }
 
+// helloKey is what a Hello calls.
+func helloKey(h envelope.Hello) directory.Key {
+	return directory.Key{Namespace: directory.Root, Name: h.ServiceName, Version: h.WantedVersion}
+}
+
 // callFor asks the directory for the backend that a Hello is for. The lock is held.
 func (b *Broker) callFor(c *caller, definitions []directory.Definition) {
 	h := c.call.hello
-	c.call.key = directory.Key{Namespace: directory.Root, Name: h.ServiceName, Version: h.WantedVersion}
+	c.call.key = helloKey(h)
 	if f := c.call.frame; f.TraceParent != "" || f.TraceState != "" {
 		b.traces[c.call.key] = [2]string{f.TraceParent, f.TraceState}
 	}
@@ -68,6 +81,7 @@ func (b *Broker) callFor(c *caller, definitions []directory.Definition) {
 // serviceFor returns what can be launched for a Hello: by a definition file of the original's, else by one of ours with the very version;
 // nothing and no refusal if the name is somebody's already. It reads files.
 func (b *Broker) serviceFor(h envelope.Hello) ([]directory.Definition, *envelope.Refusal) {
+	began := time.Now()
 	loaded, err := servedef.Load(b.servedefs, h.ServiceName, b.uid)
 	switch {
 	case err == nil:
@@ -78,6 +92,7 @@ func (b *Broker) serviceFor(h envelope.Hello) ([]directory.Definition, *envelope
 		if r != nil {
 			return nil, r
 		}
+		b.warm.note(helloKey(h), b.servedefs, loaded, def, began, b.now())
 		return []directory.Definition{def}, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		r := envelope.DefinitionRefusal(err)
@@ -95,10 +110,22 @@ func (b *Broker) serviceFor(h envelope.Hello) ([]directory.Definition, *envelope
 		return all, nil
 	case len(entries) > 0:
 		return nil, &envelope.RefusedNotAllowed
-	case b.index.find(directory.Root, []byte(h.ServiceName)) != nil:
+	case b.index.find(directory.Root, []byte(h.ServiceName)) != nil && !b.hasProbed(h.ServiceName):
 		return nil, nil // by a program that was started by hand
 	}
 	return nil, &envelope.RefusedUnknownService
+}
+
+// hasProbed reports whether a name is had by what was launched by a definition of the original's.
+func (b *Broker) hasProbed(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, be := range b.backends {
+		if be.key.Name == name && be.definition.Probed {
+			return true
+		}
+	}
+	return false
 }
 
 // Times of what is launched by the original's definitions, which say none (section 8 of its reference).

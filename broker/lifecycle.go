@@ -37,12 +37,17 @@ func (b *Broker) note(be *backend, kind envelope.EventKind, reason string) {
 
 // noteDeath remembers how a backend ended. The lock is held.
 func (b *Broker) noteDeath(be *backend, status string, failed bool) {
+	if be.definition.Probed && !be.listens {
+		outcome := admin.SpawnFailed
+		if be.stopped {
+			outcome = admin.SpawnTimedOut
+		}
+		b.metrics.SpawnAttempt(be.key.Name, be.key.Version, outcome)
+	}
 	switch {
-	case be.stopped && b.ending != "":
-		b.note(be, envelope.EventDiedShutdown, status)
-	case be.stopped:
+	case be.idle:
 		b.note(be, envelope.EventDiedIdle, status)
-	case failed:
+	case failed && !be.stopped:
 		b.note(be, envelope.EventDiedCrash, status)
 	default:
 		b.note(be, envelope.EventDiedShutdown, status)

@@ -58,6 +58,9 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	if len(b.backends) > 0 {
 		next = min(next, b.rotateAt)
 	}
+	for _, be := range b.passing {
+		next = min(next, be.handoffs.due)
+	}
 	next = min(next, b.rescanAt)
 	if len(b.retry) > 0 {
 		next = min(next, b.retryAt)
@@ -123,6 +126,8 @@ func (b *Broker) handle(r sys.Ready) {
 		b.readNotify(d)
 	case definitionWatch:
 		b.definitionsChanged()
+	case handoffSocket:
+		b.readAck(d.backend)
 	}
 }
 
@@ -147,6 +152,7 @@ func (b *Broker) tick() {
 		}
 		b.refuseCaller(c, directory.Refusal{Reason: directory.Malformed, Text: "no complete request came within 10 s: send DIAL name and a newline"})
 	}
+	b.lateHandoffs(now)
 	b.releaseHeld(now)
 	if b.paused != 0 && b.paused <= now {
 		b.resumeAccepting()
@@ -223,6 +229,12 @@ func (b *Broker) finish(reason string) {
 			b.mu.Unlock()
 		}
 	}
+	// Who has connected and says nothing is not waited for; half a request is, for a moment.
+	for _, c := range slices.Collect(maps.Values(b.reading)) {
+		if c.silent() || b.now() >= b.drainUntil-int64(drainTime)+int64(halfTime) {
+			b.forgetCaller(c)
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if (b.directory.Callers() > 0 || len(b.reading)+len(b.held)+b.finding > 0) && b.now() < b.drainUntil {
@@ -272,6 +284,7 @@ func (b *Broker) accept(listener int) (*sys.FD, bool) {
 		return sys.NewFD(n), true
 	}
 	if sys.IsTemporary(err) {
+		b.pressure.Exhausted()
 		// The queue stays readable: leave it alone for a moment instead of spinning.
 		b.pauseAccepting()
 		b.log.Warn("cannot accept: no descriptors or memory left", "err", err)

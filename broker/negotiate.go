@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/admin"
-	"github.com/switchboard-ipc/switchboard/internal/directory"
-	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -32,21 +30,17 @@ func (b *Broker) negotiate(c *caller, path string) {
 		}
 	}
 	b.sendFrame(c, c.call.frame.Answer(h.Accept(b.absolute(path), id, token)))
-	b.metrics.HelloDone(h.ServiceName, h.WantedVersion, admin.HelloAccepted, b.since(c))
-	b.handedOver.Add(1)
 	if token == nil {
 		discard(c)
-		return
+	} else {
+		b.unpoll(c) // the registration is the open file's
+		handoff := &handoff{connection: b.table.id(), fd: c.fd, id: id, service: h.ServiceName, peer: c.peer}
+		copy(handoff.token[:], token)
+		c.fd = nil // it is the handoff's
+		b.handOff(be, handoff)
 	}
-	// A descriptor of its own: this one is closed by who called.
-	fd, err := sys.Dup(c.fd.Int())
-	if err != nil {
-		b.log.Warn("cannot hand a connection over", "name", be.key.Name, "err", err)
-		return // the client reconnects
-	}
-	handoff := &handoff{connection: directory.ID(b.table.id()), fd: fd, id: id, service: h.ServiceName, peer: c.peer}
-	copy(handoff.token[:], token)
-	b.handOff(be, handoff)
+	b.metrics.HelloDone(h.ServiceName, h.WantedVersion, admin.HelloAccepted, b.since(c))
+	b.handedOver.Add(1)
 }
 
 // listeningAt returns the backend that accepts at a path, or nil. The lock is held.

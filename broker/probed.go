@@ -46,13 +46,22 @@ func (b *Broker) bindProbed(be *backend) error {
 		return fmt.Errorf("its socket has no folder: %w", err)
 	}
 	be.path = filepath.Join(folder, bare+".sock")
-	be.handoffPath = filepath.Join(folder, strings.Replace(bare, "-be-", "-ho-", 1)+".sock")
+	be.handoffPath = handoffPath(be.path)
 	if os.Getenv("RUNNING_PROCESS_BROKER_OWNED_BIND") == "0" {
 		return nil
 	}
-	be.aside = be.path + ".new"
+	be.aside = be.path + asideSuffix
 	be.connection, err = sys.Listen(be.aside, sys.Stream, backlog)
 	return err
+}
+
+// asideSuffix is what the listener is called by, behind the path, until it is adopted.
+const asideSuffix = ".new"
+
+// handoffPath is where the backend at a path takes handoffs.
+func handoffPath(path string) string {
+	dir, file := filepath.Split(strings.TrimSuffix(path, ".old"))
+	return dir + strings.Replace(file, "-be-", "-ho-", 1)
 }
 
 // probedEnvironment is what the original tells a backend (section 8).
@@ -65,20 +74,28 @@ func (b *Broker) probedEnvironment(be *backend) []string {
 		env = append(env, "RUNNING_PROCESS_BROKER_LISTENER_FD="+listenerFD)
 	}
 	for i, name := range []string{"TRACEPARENT", "TRACESTATE"} {
-		if be.trace[i] != "" {
+		if fitsEnvironment(be.trace[i]) {
 			env = append(env, "RUNNING_PROCESS_BROKER_V1_"+name+"="+be.trace[i])
 		}
 	}
 	return env
 }
 
+// fitsEnvironment reports whether what a client says can be told to its backend: a fault in it must not be a fault of the service.
+func fitsEnvironment(s string) bool {
+	return s != "" && len(s) <= 1024 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
 // awaitProbed waits until a backend answers a probe as itself, and has it be ready then. The directory ends the wait.
 func (b *Broker) awaitProbed(be *backend) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(be.definition.Start))
 	defer cancel()
-	want, err := b.identity(be)
+	b.mu.Lock()
+	at := entrances{strings.TrimSuffix(be.path, ".old"), be.aside}
+	b.mu.Unlock()
+	want, err := b.identity(be, at.path)
 	if err == nil {
-		err = b.probeBoth(ctx, be, want)
+		err = b.probeBoth(ctx, be, at, want)
 	}
 	b.mu.Lock()
 	defer b.finishSlices()
@@ -87,11 +104,9 @@ func (b *Broker) awaitProbed(be *backend) {
 	switch {
 	case be.ended:
 	case errors.As(err, &identity):
-		b.metrics.SpawnAttempt(be.key.Name, be.key.Version, admin.SpawnFailed)
 		be.failure = "did not answer its probe as itself: " + identity.Error()
 		_ = be.process.Signal(syscall.SIGKILL)
 	case err != nil: // its time is over, of which the directory knows
-		b.metrics.SpawnAttempt(be.key.Name, be.key.Version, admin.SpawnTimedOut)
 		b.log.Debug("a backend was not probed", "name", be.key.Name, "err", err)
 	default:
 		be.listens = true
@@ -111,13 +126,16 @@ type identityError struct{ err error }
 
 func (e *identityError) Error() string { return e.err.Error() }
 
+// entrances are where a backend may listen.
+type entrances struct{ path, aside string }
+
 // probeBoth probes the listener and the path until one answers.
-func (b *Broker) probeBoth(ctx context.Context, be *backend, want envelope.DaemonProcess) error {
+func (b *Broker) probeBoth(ctx context.Context, be *backend, at entrances, want envelope.DaemonProcess) error {
 	adopted := make(chan error, 1)
-	if be.aside != "" {
+	if at.aside != "" {
 		probing, cancel := context.WithCancel(ctx)
 		defer cancel()
-		go func() { adopted <- probe(probing, be.aside, want) }()
+		go func() { adopted <- probeUntil(probing, at.aside, want) }()
 	}
 	for attempt := 0; ; attempt++ {
 		wait := time.NewTimer(probePause(attempt))
@@ -127,30 +145,41 @@ func (b *Broker) probeBoth(ctx context.Context, be *backend, want envelope.Daemo
 			return ctx.Err()
 		case err := <-adopted:
 			wait.Stop()
-			var identity *identityError
 			if err == nil {
-				return b.movePath(be)
+				return at.move()
 			}
-			if errors.As(err, &identity) {
-				return err
-			}
-			adopted = nil // it was not adopted
-			continue
+			return err
 		case <-wait.C:
 		}
 		if b.over(be) {
 			return errors.New("it has ended")
 		}
-		if ok, err := sys.ListeningAt(be.path); err != nil || !ok {
+		if ok, err := sys.ListeningAt(at.path); err != nil || !ok {
 			continue
 		}
-		err := probe(ctx, be.path, want)
+		err := probe(ctx, at.path, want)
 		var identity *identityError
 		if err == nil || errors.As(err, &identity) {
-			if err == nil && be.aside != "" {
-				os.Remove(be.aside)
+			if err == nil && at.aside != "" {
+				os.Remove(at.aside)
 			}
 			return err
+		}
+	}
+}
+
+// probeUntil probes a listener until somebody answers: one connection that is lost says nothing.
+func probeUntil(ctx context.Context, path string, want envelope.DaemonProcess) error {
+	for attempt := 0; ; attempt++ {
+		err := probe(ctx, path, want)
+		var identity *identityError
+		if err == nil || errors.As(err, &identity) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(probePause(attempt)):
 		}
 	}
 }
@@ -161,12 +190,12 @@ func (b *Broker) over(be *backend) bool {
 	return be.ended || be.stopped
 }
 
-// movePath gives the listener that a backend has adopted its path.
-func (b *Broker) movePath(be *backend) error {
-	if _, err := os.Lstat(be.path); !errors.Is(err, fs.ErrNotExist) {
-		return &identityError{fmt.Errorf("it listens at the socket that it was given, and something else is at %s", be.path)}
+// move gives the listener that a backend has adopted its path.
+func (at entrances) move() error {
+	if _, err := os.Lstat(at.path); !errors.Is(err, fs.ErrNotExist) {
+		return &identityError{fmt.Errorf("it listens at the socket that it was given, and something else is at %s", at.path)}
 	}
-	return os.Rename(be.aside, be.path)
+	return os.Rename(at.aside, at.path)
 }
 
 // probePause is how long to wait between two looks: shorter than the original's at first, its own (section 8) then.
@@ -176,7 +205,7 @@ func probePause(attempt int) time.Duration {
 }
 
 // identity is what a backend must say that it is.
-func (b *Broker) identity(be *backend) (envelope.DaemonProcess, error) {
+func (b *Broker) identity(be *backend, path string) (envelope.DaemonProcess, error) {
 	program := be.definition.Run.Argv[0]
 	sum, err := hex.DecodeString(be.definition.Hash) // as it was launched: the file may be another by now
 	if err != nil {
@@ -194,12 +223,17 @@ func (b *Broker) identity(be *backend) (envelope.DaemonProcess, error) {
 	}
 	return envelope.DaemonProcess{
 		PID: uint32(be.process.PID), ExePath: program, BootID: strings.TrimSpace(string(boot)),
-		IPCEndpoint: &envelope.Endpoint{NamespaceID: namespace, Path: be.path}, ExeHashAlgorithm: "blake3", ExeHash: sum,
+		IPCEndpoint: &envelope.Endpoint{NamespaceID: namespace, Path: path}, ExeHashAlgorithm: "blake3", ExeHash: sum,
 	}, nil
 }
 
+// probeTimeout is for one attempt: a connection that is accepted and forgotten must not be waited for to the end.
+const probeTimeout = 2 * time.Second
+
 // probe asks who listens at path (section 9). An answer by somebody else is an *identityError.
 func probe(ctx context.Context, path string, want envelope.DaemonProcess) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	conn, err := dialPath(ctx, path)
 	if err != nil {
 		return err

@@ -181,7 +181,8 @@ func (b *Broker) hide(be *backend) {
 		return
 	}
 	be.hidden = true
-	if be.path != "" {
+	// Clients of running-process that were just told the path do not ask again: what is retired keeps it to its end.
+	if be.path != "" && !(be.definition.Probed && be.retired) {
 		aside := filepath.Join(instanceFolder, be.instance+".old")
 		if filepath.IsAbs(be.path) { // on another file system, perhaps
 			aside = be.path + ".old"

@@ -27,6 +27,7 @@ const (
 	notifySocket          // where one backend says that it is ready
 	definitionWatch       // inotify of the folders of definitions
 	envelopeListener      // where clients of the running-process broker connect
+	handoffSocket         // to a backend of the running-process front, for handoffs
 )
 
 // accepts reports whether newcomers come by descriptors of a kind.
@@ -42,7 +43,7 @@ type descriptor struct {
 	fd      *sys.FD
 	session *clientSession // for sessionConn and processWatch
 	caller  *caller        // for callerSocket
-	backend *backend       // for backendControl, backendExit and notifySocket
+	backend *backend       // for backendControl, backendExit, notifySocket and handoffSocket
 	service *socket        // for activationSocket
 	path    string         // for serviceSocket: its name in the runtime folder; for envelopeListener: its address
 }

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	execshim.Run()
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "serve": // serve --runtime-dir FOLDER [--services FOLDER] --running-process off
+		case "serve": // serve --runtime-dir FOLDER [--services FOLDER] --running-process off|PATH
 			os.Exit(serveTest(os.Args[3], os.Args[4:]))
 		case "bench-role":
 			os.Exit(Role(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
@@ -36,8 +36,13 @@ func serveTest(folder string, rest []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	c := broker.Config{RuntimeDir: folder, Subreaper: true, Ready: func() { fmt.Println("ready") }}
-	if len(rest) > 1 && rest[0] == "--services" {
-		c.Services = rest[1:2]
+	for ; len(rest) > 1; rest = rest[2:] {
+		switch {
+		case rest[0] == "--services":
+			c.Services = rest[1:2]
+		case rest[0] == "--running-process" && rest[1] != "off":
+			c.RunningProcess = rest[1:2]
+		}
 	}
 	b, err := broker.New(c)
 	if err == nil {
@@ -66,28 +71,32 @@ func TestRun(t *testing.T) {
 		t.Skip("measures for seconds")
 	}
 	for _, group := range []string{"connect", "killed", "idle", "launch", "backends", "hostile"} {
-		t.Run(group, func(t *testing.T) {
-			t.Setenv("TMPDIR", shortDir(t))
-			t.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each process otherwise
-			var out bytes.Buffer
-			if err := Run(t.Context(), &out, testOptions(t, group)); err != nil {
-				t.Fatal(err)
-			}
-			var report Report
-			if err := json.Unmarshal(out.Bytes(), &report); err != nil {
-				t.Fatalf("%v in %s", err, &out)
-			}
-			if len(report.Rows) == 0 {
-				t.Fatalf("no rows: %s", &out)
-			}
-			for _, r := range report.Rows {
-				if r.Skipped != "" || r.Ours <= 0 {
-					t.Errorf("a row without a figure: %+v", r)
-				}
-			}
-			nothingLeft(t)
-		})
+		t.Run(group, func(t *testing.T) { runGroup(t, testOptions(t, group)) })
 	}
+}
+
+// runGroup wants figures in all rows of a run, and nothing left behind.
+func runGroup(t *testing.T, o Options) {
+	t.Helper()
+	t.Setenv("TMPDIR", shortDir(t))
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each process otherwise
+	var out bytes.Buffer
+	if err := Run(t.Context(), &out, o); err != nil {
+		t.Fatal(err)
+	}
+	var report Report
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		t.Fatalf("%v in %s", err, &out)
+	}
+	if len(report.Rows) == 0 {
+		t.Fatalf("no rows: %s", &out)
+	}
+	for _, r := range report.Rows {
+		if r.Skipped != "" || r.Ours <= 0 {
+			t.Errorf("a row without a figure: %+v", r)
+		}
+	}
+	nothingLeft(t)
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {

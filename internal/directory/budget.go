@@ -69,13 +69,18 @@ func (d *Directory) Retry(key Key, now int64) Retry {
 	return Retry{svc.notBefore - now, svc.spawns[attempts] >= spawnAttempts, svc.reason}
 }
 
-// Attempts returns how many starts a service has left, and until when that counts (0: nothing is used).
-func (d *Directory) Attempts(key Key, now int64) (left int, until int64) {
-	left = spawnAttempts
-	if ns := d.namespaces[key.Namespace]; ns != nil {
-		if svc := ns.service(key.Name, key.Version, key.Scope); svc != nil && now < svc.spawns[attemptsSince]+spawnWindow {
-			left, until = max(0, spawnAttempts-int(svc.spawns[attempts])), svc.spawns[attemptsSince]+spawnWindow
+// Budgets calls f with each service that is Probed, how many starts it has used and has left, until when that counts (0: nothing is
+// used), and whether one is under way.
+func (d *Directory) Budgets(now int64, f func(key Key, used, left int, until int64, starting bool)) {
+	for _, svc := range byID(d.services) {
+		if !svc.definition.Probed {
+			continue
 		}
+		used, until := int64(0), int64(0)
+		if now < svc.spawns[attemptsSince]+spawnWindow && svc.spawns[attempts] > 0 {
+			used, until = svc.spawns[attempts], svc.spawns[attemptsSince]+spawnWindow
+		}
+		b := d.backends[svc.current]
+		f(svc.key(), int(used), max(0, spawnAttempts-int(used)), until, b != nil && b.state == starting)
 	}
-	return left, until
 }

@@ -47,15 +47,21 @@ func TestSpawnBudget(t *testing.T) {
 	if got := s.d.Retry(key0(def), 3*second); !got.Exhausted || got.After != 27*second {
 		t.Errorf("after three failures: %+v", got)
 	}
-	if left, until := s.d.Attempts(key0(def), 3*second); left != 0 || until != 30*second {
-		t.Errorf("%d attempts are left until %d", left, until)
+	budget := func(now int64) (all [][3]int64) {
+		s.d.Budgets(now, func(_ directory.Key, used, left int, until int64, _ bool) {
+			all = append(all, [3]int64{int64(used), int64(left), until})
+		})
+		return all
+	}
+	if got := budget(3 * second); len(got) != 1 || got[0] != [3]int64{3, 0, 30 * second} {
+		t.Errorf("the budgets are %v", got)
 	}
 	b := nth(5)
 	s.play(
 		on(exactly(200, 30*second, def), launch(b, def)), launched(b, "/run/up", 30*second),
 		on(directory.Ready{Backend: b, Now: 30*second + 1}, directory.Publish{Entry: running(b, def, "/run/up")}, directory.Redirect{Connection: 200, Path: "/run/up"}))
-	if left, _ := s.d.Attempts(key0(def), 31*second); left != 3 {
-		t.Errorf("after a success %d attempts are left", left)
+	if got := budget(31 * second); len(got) != 1 || got[0] != [3]int64{0, 3, 0} {
+		t.Errorf("after a success the budgets are %v", got)
 	}
 }
 

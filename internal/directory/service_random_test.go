@@ -396,7 +396,7 @@ func (w *world) finish(keep bool) {
 	if len(w.callers) > 0 {
 		w.fail("callers without an end: %v", w.callers)
 	}
-	w.now += maxRetry * 2
+	w.now += maxRetry*2 + 120e9 // crashes are remembered for longer
 	w.apply(directory.Tick{Now: w.now})
 	if at, ok := w.d.Deadline(); ok {
 		w.fail("something is due at %d", at)

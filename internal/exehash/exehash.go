@@ -43,6 +43,14 @@ type stamp struct {
 	modified, changed int64 // nanoseconds since 1970
 }
 
+// last is when the file last changed, by the clock that nobody can set where there is one.
+func (s stamp) last() int64 {
+	if s.changed != 0 {
+		return s.changed
+	}
+	return s.modified
+}
+
 // sums are the digests of one file.
 type sums struct{ blake3, sha256 [32]byte }
 
@@ -121,7 +129,7 @@ func (h *Hasher) land(state stamp, f *flight) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.flights, state)
-	if f.err == nil && time.Now().UnixNano()-max(state.modified, state.changed) >= int64(settled) {
+	if f.err == nil && time.Now().UnixNano()-state.last() >= int64(settled) {
 		for old := range h.known { // any: what is asked for again is read again
 			if len(h.known) < capacity {
 				break

@@ -20,6 +20,7 @@ type Setting struct {
 	Other  bool     // that is another user than the broker's: nothing of the broker's own home and session is passed on
 
 	Env     []string // declared for it, "K=V"; ${SWITCHBOARD_SOCKET} and ${SCOPE} are filled in
+	Fixed   []string // likewise, as they are
 	PassEnv []string // names whose values are the broker's; those that it has not are left out
 
 	RuntimeDir string // of the broker
@@ -74,6 +75,11 @@ func Environment(s Setting) []string {
 	for _, kv := range s.Env {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			env[k] = Expand(v, s.Socket, s.Scope)
+		}
+	}
+	for _, kv := range s.Fixed {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			env[k] = v
 		}
 	}
 	put("SWITCHBOARD_RUNTIME_DIR", s.RuntimeDir)
