@@ -53,7 +53,10 @@ func newOriginal(t *testing.T) *original {
 		t.Fatal(err)
 	}
 	o := &original{home: home, runtime: filepath.Join(home, "r"), xdg: filepath.Join(home, "x"), defs: filepath.Join(home, "d"), log: filepath.Join(home, "log")}
-	t.Cleanup(func() { os.RemoveAll(home) })
+	t.Cleanup(func() {
+		o.endLeft(t)
+		os.RemoveAll(home)
+	})
 	for _, dir := range []string{o.xdg, o.defs, o.programs()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,6 +98,20 @@ func TestRunningProcessKill(t *testing.T) {
 			if identity, err := askOn(c, "ping"); err != nil || number(t, identity, "pid") != pid {
 				t.Errorf("%s: on a connection that was handed over answers %q, %v", service, identity, err)
 			}
+		}
+	}
+}
+
+// endLeft ends backends that a broker left which was killed, and fails the test.
+func (o *original) endLeft(t *testing.T) {
+	t.Helper()
+	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, link := range programs {
+		exe, _ := os.Readlink(link)
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		if err == nil && strings.HasPrefix(exe, o.programs()+"/") {
+			t.Errorf("process %d is left: %s", pid, exe)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 }
