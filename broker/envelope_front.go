@@ -18,6 +18,7 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/admission"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/exehash"
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/servedef"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
@@ -64,7 +65,7 @@ func (b *Broker) openEnvelopes() error {
 	b.addresses = make(map[string]sys.SocketFile)
 	b.traces = make(map[directory.Key][2]string)
 	b.passing = make(map[directory.ID]*backend)
-	machine, err := machineID()
+	machine, err := host.MachineID()
 	if err == nil {
 		b.hash16 = envelope.Hash16(envelope.Identity(uint32(os.Getuid()), machine))
 	}
@@ -106,22 +107,6 @@ func socketFolder(runtimeDir string, uid int) string {
 		return fmt.Sprintf("/tmp/running-process-%d/broker", uid)
 	}
 	return filepath.Join(runtimeDir, "running-process", "broker")
-}
-
-// machineID is what the original knows a machine by: a file that exists and cannot be read is an error, an empty one counts as none.
-func machineID() (string, error) {
-	for _, f := range []struct{ path, prefix string }{
-		{"/etc/machine-id", ""}, {"/var/lib/dbus/machine-id", ""}, {"/proc/sys/kernel/random/boot_id", "boot:"},
-	} {
-		text, err := os.ReadFile(f.path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		if id := strings.TrimSpace(string(text)); id != "" {
-			return f.prefix + id, nil
-		}
-	}
-	return "", errors.New("this machine has no id (/etc/machine-id)")
 }
 
 // privateFolder makes a folder and the one above it, and says why they cannot be trusted: each must be this user's own and no link, the

@@ -19,6 +19,7 @@ import (
 
 	"github.com/switchboard-ipc/switchboard/internal/admin"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
@@ -211,7 +212,7 @@ func (b *Broker) identity(be *backend, path string) (envelope.DaemonProcess, err
 	if err != nil {
 		return envelope.DaemonProcess{}, err
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := host.BootID()
 	if err != nil {
 		return envelope.DaemonProcess{}, err
 	}
@@ -222,7 +223,7 @@ func (b *Broker) identity(be *backend, path string) (envelope.DaemonProcess, err
 		}
 	}
 	return envelope.DaemonProcess{
-		PID: uint32(be.process.PID), ExePath: program, BootID: strings.TrimSpace(string(boot)),
+		PID: uint32(be.process.PID), ExePath: program, BootID: boot,
 		IPCEndpoint: &envelope.Endpoint{NamespaceID: namespace, Path: path}, ExeHashAlgorithm: "blake3", ExeHash: sum,
 	}, nil
 }

@@ -6,15 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
@@ -26,7 +25,7 @@ func DefaultBroker() (string, error) {
 	if runtime.GOOS != "linux" {
 		return "", fmt.Errorf("runningprocess: the address of the broker is known on Linux only: set Request.Broker: %w", errors.ErrUnsupported)
 	}
-	machine, err := machineID()
+	machine, err := host.MachineID()
 	if err != nil {
 		return "", fmt.Errorf("runningprocess: the address of the broker cannot be told: %w", err)
 	}
@@ -44,22 +43,6 @@ func DefaultBroker() (string, error) {
 		return filepath.Join(dir, "running-process", "broker", bare+".sock"), nil
 	}
 	return path, err
-}
-
-// machineID returns what a machine is known by: a file that is there and cannot be read is an error, an empty one counts as none.
-func machineID() (string, error) {
-	for _, f := range []struct{ path, prefix string }{
-		{"/etc/machine-id", ""}, {"/var/lib/dbus/machine-id", ""}, {"/proc/sys/kernel/random/boot_id", "boot:"},
-	} {
-		text, err := os.ReadFile(f.path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		if id := strings.TrimSpace(string(text)); id != "" {
-			return f.prefix + id, nil
-		}
-	}
-	return "", errors.New("this machine has no id (/etc/machine-id)")
 }
 
 // connect connects to a path of any length. It waits for room in the listener's queue.

@@ -7,10 +7,10 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/exehash"
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -38,7 +38,7 @@ func know(endpoint envelope.Endpoint, started time.Time) *identity {
 }
 
 func (id *identity) find() error {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := host.BootID()
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (id *identity) find() error {
 	if err != nil {
 		return err
 	}
-	id.process.BootID, id.process.ExePath = strings.TrimSpace(string(boot)), program
+	id.process.BootID, id.process.ExePath = boot, program
 	id.process.ExeHash, id.sha256 = sum[:], sha256
 	return nil
 }

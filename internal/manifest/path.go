@@ -3,10 +3,9 @@
 package manifest
 
 import (
-	"path"
 	"path/filepath"
-	"strings"
 
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -31,34 +30,7 @@ const (
 // An empty variable is one that is not set, and XDG_DATA_HOME must be absolute.
 // Without a home either there is no registry: "". (Section 12.)
 func Registry(getenv func(string) string, home, goos string) string {
-	if folder := getenv(EnvFolder); folder != "" {
-		return folder
-	}
-	switch goos {
-	case "windows":
-		base := getenv("APPDATA")
-		switch {
-		case base != "":
-		case home != "":
-			base = strings.TrimRight(home, `\`) + `\AppData\Roaming`
-		default:
-			return ""
-		}
-		return strings.TrimRight(base, `\`) + `\running-process\manifests`
-	case "darwin":
-		if home == "" {
-			return ""
-		}
-		return path.Join(home, "Library", "Application Support", "running-process", "manifests")
-	}
-	base := getenv("XDG_DATA_HOME")
-	if !path.IsAbs(base) {
-		if home == "" {
-			return ""
-		}
-		base = path.Join(home, ".local", "share")
-	}
-	return path.Join(base, "running-process", "manifests")
+	return host.Folder{Override: EnvFolder, XDG: "XDG_DATA_HOME", Home: ".local/share", Leaf: "manifests"}.In(getenv, home, goos)
 }
 
 // InRegistry returns the path of a daemon's manifest in a registry:

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/switchboard-ipc/switchboard/internal/host"
 )
 
 // EnvFolder is the variable that names the folder of definitions.
@@ -32,34 +33,7 @@ const (
 // An empty variable is one that is not set, and XDG_CONFIG_HOME must be absolute.
 // Without a home either there is no folder: "". (Section 11.)
 func Folder(getenv func(string) string, home, goos string) string {
-	if folder := getenv(EnvFolder); folder != "" {
-		return folder
-	}
-	switch goos {
-	case "windows":
-		base := getenv("APPDATA")
-		switch {
-		case base != "":
-		case home != "":
-			base = strings.TrimRight(home, `\`) + `\AppData\Roaming`
-		default:
-			return ""
-		}
-		return strings.TrimRight(base, `\`) + `\running-process\services`
-	case "darwin":
-		if home == "" {
-			return ""
-		}
-		return path.Join(home, "Library", "Application Support", "running-process", "services")
-	}
-	base := getenv("XDG_CONFIG_HOME")
-	if !path.IsAbs(base) { // also the base directory specification ignores a relative one
-		if home == "" {
-			return ""
-		}
-		base = path.Join(home, ".config")
-	}
-	return path.Join(base, "running-process", "services")
+	return host.Folder{Override: EnvFolder, XDG: "XDG_CONFIG_HOME", Home: ".config", Leaf: "services"}.In(getenv, home, goos)
 }
 
 // File is a definition file that a folder has, valid or not.
