@@ -53,7 +53,34 @@ func (b *Broker) adoptAll() {
 	}
 }
 
+// rightSocket puts right what a crash between a rename of a backend's socket and its record left.
+func (b *Broker) rightSocket(r *launch.Record, def directory.Definition) {
+	path, aside := pathSocket(r.Instance), filepath.Join(instanceFolder, r.Instance+".old")
+	switch {
+	case r.Socket == "":
+		return
+	case def.Probed:
+		path = strings.TrimSuffix(r.Socket, ".old")
+		aside = path + ".old"
+	case def.Accept == directory.Listener:
+		path, _ = socketPath(directory.Key{Namespace: directory.Root, Name: r.Name, Version: r.Version, Scope: r.Scope})
+	}
+	there := func(p string) bool {
+		_, err := os.Lstat(b.folder.at(p))
+		return err == nil
+	}
+	switch {
+	case r.Retired && !there(r.Socket) && there(path):
+		r.Socket, r.Retired = path, false
+	case !r.Retired && !there(path) && there(aside):
+		if err := os.Rename(b.folder.at(aside), b.folder.at(path)); err != nil {
+			b.log.Error("cannot bring a socket back", "name", r.Name, "err", err)
+		}
+	}
+}
+
 func (b *Broker) adopt(r launch.Record, process *launch.Process, def directory.Definition) {
+	b.rightSocket(&r, def)
 	starting := false
 	if def.Probed && !r.Retired {
 		starting = true

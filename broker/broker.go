@@ -142,6 +142,7 @@ func (b *Broker) open() (err error) {
 	if err := b.folder.cleanServices(); err != nil {
 		return err
 	}
+	b.prepareEnvelopes()
 	if err := b.prepareLaunching(); err != nil {
 		return err
 	}

@@ -56,8 +56,8 @@ type envelopeFront struct {
 	addresses    map[string]sys.SocketFile // that are served
 }
 
-// openEnvelopes makes what the front needs, and binds its addresses.
-func (b *Broker) openEnvelopes() error {
+// prepareEnvelopes makes what the front needs, before backends are found again that are its own.
+func (b *Broker) prepareEnvelopes() {
 	home, _ := os.UserHomeDir()
 	b.servedefs = servedef.Folder(os.Getenv, home, runtime.GOOS)
 	b.frameDeadline = helloTimeout(os.Getenv)
@@ -65,11 +65,15 @@ func (b *Broker) openEnvelopes() error {
 	b.addresses = make(map[string]sys.SocketFile)
 	b.traces = make(map[directory.Key][2]string)
 	b.passing = make(map[directory.ID]*backend)
+	b.sockets16 = socketFolder(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid())
+}
+
+// openEnvelopes binds the addresses of the front.
+func (b *Broker) openEnvelopes() error {
 	machine, err := host.MachineID()
 	if err == nil {
 		b.hash16 = envelope.Hash16(envelope.Identity(uint32(os.Getuid()), machine))
 	}
-	b.sockets16 = socketFolder(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid())
 	if len(b.config.RunningProcess) > 0 {
 		b.sweepAddresses()
 	}
@@ -200,20 +204,25 @@ func lockAddresses(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// sweepAddresses removes what backends of brokers that crashed left in the folder of sockets.
+// sweepAddresses removes what backends of brokers that crashed left in the folders of sockets.
 func (b *Broker) sweepAddresses() {
-	if b.hash16 == "" || privateFolder(b.sockets16, b.uid) != nil {
-		return
+	for _, folder := range []string{b.sockets16, socketFolder("", os.Getuid())} {
+		if _, err := os.Lstat(folder); err == nil && b.hash16 != "" && privateFolder(folder, b.uid) == nil {
+			b.sweepAddressesIn(folder)
+		}
 	}
-	lock, err := lockAddresses(b.sockets16)
+}
+
+func (b *Broker) sweepAddressesIn(folder string) {
+	lock, err := lockAddresses(folder)
 	if err != nil {
 		return
 	}
 	defer lock.Close()
-	entries, _ := os.ReadDir(b.sockets16)
+	entries, _ := os.ReadDir(folder)
 	for _, e := range entries {
 		name, ours := strings.CutPrefix(e.Name(), "rpb-v1-"+b.hash16)
-		path := filepath.Join(b.sockets16, e.Name())
+		path := filepath.Join(folder, e.Name())
 		if !ours || e.Type()&fs.ModeSocket == 0 || !strings.HasPrefix(name, "-be-") && !strings.HasPrefix(name, "-ho-") {
 			continue
 		}

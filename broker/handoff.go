@@ -36,11 +36,13 @@ type handoffs struct {
 	waiting []*handoff // the first was offered if due is set
 	due     int64      // until when it is to be acknowledged; 0: nothing was offered
 	ack     []byte     // as far as it came
+	paused  int64      // until when none are offered, because one was not acknowledged
 }
 
 const (
-	handoffDeadline = 5 * time.Second // for the backend's acknowledgement
-	handoffQueue    = 64              // that wait for one backend; beyond, clients reconnect
+	handoffDeadline = 2 * time.Second // for the backend's acknowledgement: the client waits no longer
+	handoffPause    = 30 * time.Second
+	handoffQueue    = 64 // that wait for one backend; beyond, clients reconnect
 )
 
 // handOff hands a connection to a backend. Whatever fails from here on is no failure for the client: without the event that ends a
@@ -205,8 +207,10 @@ func (b *Broker) lateHandoffs(now int64) {
 	defer b.mu.Unlock()
 	for _, be := range b.passing {
 		if be.handoffs.due <= now {
-			b.failHandoff(be, errors.New("it was not acknowledged in time"))
-			b.offerNext(be)
+			be.handoffs.paused = now + int64(handoffPause)
+			for len(be.handoffs.waiting) > 0 { // whose clients have waited as long
+				b.failHandoff(be, errors.New("it was not acknowledged in time"))
+			}
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (b *Broker) negotiate(c *caller, path string) {
 	var token []byte
 	if be != nil {
 		be.helloAt = time.Now().UnixMilli()
-		if be.takesHandoffs && h.ClientCapabilities&envelope.HandlePassing != 0 {
+		if be.takesHandoffs && b.now() >= be.handoffs.paused && h.ClientCapabilities&envelope.HandlePassing != 0 {
 			token = make([]byte, 16)
 			rand.Read(token)
 		}

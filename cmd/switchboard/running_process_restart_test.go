@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -79,6 +80,9 @@ func TestRunningProcessKill(t *testing.T) {
 	before := make(map[string]int)
 	for _, service := range []string{"adopts", "binds"} {
 		_, before[service] = ping(t, o.hello(t, service, goodVersion).BackendPipe)
+	}
+	for i := range 20 { // so many that some are probed before the broker is ready
+		o.hello(t, "adopts", fmt.Sprintf("3.0.%d", i))
 	}
 	for round := range 2 {
 		o.end(t, o.broker, syscall.SIGKILL)

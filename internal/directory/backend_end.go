@@ -39,7 +39,7 @@ func (ev Ended) apply(d *Directory) {
 		// Callers that are left launch it again: once, after which it is taken for one that never accepts.
 		unserved := ev.Unserved && (early || svc.unserved)
 		switch {
-		case b.definition.Probed && !b.retired && (ev.Failed || d.now-b.begun < b.definition.Idle):
+		case b.definition.Probed && !b.retired && (ev.Failed || d.now-b.begun < crashSoon):
 			d.crashed(svc, b, "it "+what)
 		case !b.retired && (early && ev.Failed || unserved):
 			d.failed(b, "it "+what+startAdvice(b.definition, ev), ev.Output)

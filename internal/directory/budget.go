@@ -9,6 +9,7 @@ const (
 	spawnWindow   = 30e9
 	spawnRetry    = 1e9   // after one that failed
 	crashRetry    = 250e6 // after the first crash
+	crashSoon     = 1e9   // an end so soon after the launch is one, whatever the status
 )
 
 // budget is the starts and the crashes of a service, each with the time of the first that counts.
