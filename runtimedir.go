@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
@@ -34,7 +35,7 @@ func RuntimeDir() string {
 	if dir := os.Getenv(EnvRuntimeDir); dir != "" {
 		return absolute(dir)
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) { // its specification: ignore others
+	if dir := host.RuntimeDir(); dir != "" {
 		return filepath.Join(dir, "switchboard")
 	}
 	uid := os.Geteuid()

@@ -2,28 +2,10 @@
 
 package switchboard
 
-import (
-	"os"
-	"path/filepath"
-)
+import "github.com/switchboard-ipc/switchboard/internal/project"
 
 // ScopeOf returns the folder of the project that dir belongs to, for [WithScope]: the nearest folder, from dir upwards, that has one of the
 // markers (without any: .git, .hg, .jj, .svn), else dir itself. The path is absolute.
 func ScopeOf(dir string, markers ...string) string {
-	if len(markers) == 0 {
-		markers = []string{".git", ".hg", ".jj", ".svn"}
-	}
-	dir = absolute(dir)
-	for folder := dir; ; {
-		for _, marker := range markers {
-			if _, err := os.Lstat(filepath.Join(folder, marker)); err == nil {
-				return folder
-			}
-		}
-		above := filepath.Dir(folder)
-		if above == folder {
-			return dir
-		}
-		folder = above
-	}
+	return project.Folder(absolute(dir), markers)
 }

@@ -3,15 +3,16 @@
 package broker
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/switchboard-ipc/switchboard/internal/definition"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/name"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
 
@@ -62,41 +63,35 @@ func (s *clientSession) foreign() string {
 	if s.peer.UID != s.b.uid {
 		return fmt.Sprintf("a command is run only for user %d, whose the broker is", s.b.uid)
 	}
+	differs := func(link string) bool {
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", s.peer.PID, link))
+		ours, _ := os.Readlink("/proc/self/" + link)
+		return err != nil || theirs != ours
+	}
 	for _, ns := range []string{"user", "pid", "mnt"} {
-		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", s.peer.PID, ns))
-		ours, _ := os.Readlink("/proc/self/ns/" + ns)
-		if err != nil || theirs != ours {
+		if differs("ns/" + ns) {
 			return fmt.Sprintf("a command is not run for process %d: its %s namespace is not the broker's (it is in a sandbox or container); use a definition file", s.peer.PID, ns)
 		}
 	}
-	if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/root", s.peer.PID)); err != nil || theirs != brokerRoot() {
+	if differs("root") {
 		return fmt.Sprintf("a command is not run for process %d: its root folder is not the broker's (chroot); use a definition file", s.peer.PID)
 	}
-	theirs, ours := confinement(s.peer.PID), confinement(os.Getpid())
-	if theirs == "" || theirs != ours {
+	if confined(s.peer.PID) {
 		return fmt.Sprintf("a command is not run for process %d: it is confined (no_new_privs or seccomp) and the broker is not; use a definition file", s.peer.PID)
 	}
 	return ""
 }
 
-func brokerRoot() string {
-	root, _ := os.Readlink("/proc/self/root")
-	return root
-}
-
-// confinement is what /proc says of NoNewPrivs and Seccomp of a process.
-func confinement(pid int) string {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return ""
+// confined reports whether a process may do less than this one, or other things.
+func confined(pid int) bool {
+	theirs, err := sys.ProcStatus(strconv.Itoa(pid))
+	if err != nil || theirs["NoNewPrivs"] == "" {
+		return true
 	}
-	var found []byte
-	for _, line := range bytes.Split(status, []byte("\n")) {
-		if bytes.HasPrefix(line, []byte("NoNewPrivs:")) || bytes.HasPrefix(line, []byte("Seccomp:")) || bytes.HasPrefix(line, []byte("Seccomp_filters:")) {
-			found = append(append(found, line...), ' ')
-		}
-	}
-	return string(found)
+	ours, err := sys.ProcStatus("self")
+	return err != nil || slices.ContainsFunc([]string{"NoNewPrivs", "Seccomp", "Seccomp_filters"}, func(field string) bool {
+		return theirs[field] != ours[field]
+	})
 }
 
 // supervise stops, restarts or retires backends.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/switchboard-ipc/switchboard/internal/definition"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/project"
 	"github.com/switchboard-ipc/switchboard/protocol/dial"
 )
 
@@ -47,7 +48,7 @@ func (b *Broker) definitions(name, constraint, scope string, pid int) ([]directo
 			if scope == "" {
 				def.Broken = "it runs once for each project folder, and yours cannot be told: name one with scope=/path"
 			} else {
-				def.Scope = definition.Project(scope, e.Definition.Markers)
+				def.Scope = project.Folder(scope, e.Definition.Markers)
 			}
 		}
 		all = append(all, def)

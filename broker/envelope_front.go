@@ -65,7 +65,7 @@ func (b *Broker) prepareEnvelopes() {
 	b.addresses = make(map[string]sys.SocketFile)
 	b.traces = make(map[directory.Key][2]string)
 	b.passing = make(map[directory.ID]*backend)
-	b.sockets16 = socketFolder(os.Getenv("XDG_RUNTIME_DIR"), os.Getuid())
+	b.sockets16 = socketFolder(host.RuntimeDir())
 }
 
 // openEnvelopes binds the addresses of the front.
@@ -105,12 +105,9 @@ func (b *Broker) openEnvelopes() error {
 	return nil
 }
 
-// socketFolder is where the original has its sockets (section 6.1).
-func socketFolder(runtimeDir string, uid int) string {
-	if runtimeDir == "" || !filepath.IsAbs(runtimeDir) {
-		return fmt.Sprintf("/tmp/running-process-%d/broker", uid)
-	}
-	return filepath.Join(runtimeDir, "running-process", "broker")
+// socketFolder is where the original has its sockets (section 6.1), for a runtime folder or ("") without one.
+func socketFolder(runtimeDir string) string {
+	return filepath.Clean(envelope.LinuxFolder(runtimeDir, uint32(os.Getuid())))
 }
 
 // privateFolder makes a folder and the one above it, and says why they cannot be trusted: each must be this user's own and no link, the
@@ -206,7 +203,7 @@ func lockAddresses(dir string) (*os.File, error) {
 
 // sweepAddresses removes what backends of brokers that crashed left in the folders of sockets.
 func (b *Broker) sweepAddresses() {
-	for _, folder := range []string{b.sockets16, socketFolder("", os.Getuid())} {
+	for _, folder := range []string{b.sockets16, socketFolder("")} {
 		if _, err := os.Lstat(folder); err == nil && b.hash16 != "" && privateFolder(folder, b.uid) == nil {
 			b.sweepAddressesIn(folder)
 		}

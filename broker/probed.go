@@ -41,7 +41,7 @@ func (b *Broker) bindProbed(be *backend) error {
 	}
 	folder := b.sockets16
 	if len(folder)+len(bare)+len("/.sock") > maxSocketPath {
-		folder = socketFolder("", os.Getuid()) // where any client can connect
+		folder = socketFolder("") // where any client can connect
 	}
 	if err := privateFolder(folder, b.uid); err != nil {
 		return fmt.Errorf("its socket has no folder: %w", err)

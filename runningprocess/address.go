@@ -33,16 +33,7 @@ func DefaultBroker() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if !filepath.IsAbs(dir) {
-		dir = ""
-	}
-	path, err := envelope.LinuxPath(dir, uint32(os.Getuid()), bare)
-	var long *envelope.PathError
-	if errors.As(err, &long) {
-		return filepath.Join(dir, "running-process", "broker", bare+".sock"), nil
-	}
-	return path, err
+	return filepath.Join(envelope.LinuxFolder(host.RuntimeDir(), uint32(os.Getuid())), bare+".sock"), nil
 }
 
 // connect connects to a path of any length. It waits for room in the listener's queue.

@@ -14,6 +14,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/project"
 )
 
 // Accept is how a launched process gets its callers.
@@ -57,7 +59,7 @@ type Definition struct {
 func Default() Definition {
 	return Definition{
 		Accept:       Listener,
-		Markers:      defaultMarkers(),
+		Markers:      project.Markers(),
 		IdleStop:     10 * time.Minute,
 		StartTimeout: 10 * time.Second,
 		StopTimeout:  5 * time.Second,

@@ -5,7 +5,6 @@ package definition_test
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -145,41 +144,6 @@ func FuzzLowestVersion(f *testing.F) {
 			t.Fatalf("%q does not satisfy %q (%v)", version, constraint, err)
 		}
 	})
-}
-
-func TestProject(t *testing.T) {
-	t.Parallel()
-	top := t.TempDir()
-	deep := filepath.Join(top, "a", "b", "c")
-	if err := os.MkdirAll(deep, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(top, "a", "mark"), "", 0o600)
-	if err := os.Mkdir(filepath.Join(top, ".git"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/nowhere", filepath.Join(deep, "link")); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		folder  string
-		markers []string
-		want    string
-	}{
-		{deep, nil, top},
-		{deep, []string{".git"}, top},
-		{deep, []string{".git", "mark"}, filepath.Join(top, "a")},
-		{deep, []string{"link"}, deep},
-		{deep + "/../c/.", []string{"no such marker"}, deep},
-		{filepath.Join(top, "a"), []string{"mark"}, filepath.Join(top, "a")},
-		{filepath.Join(top, "gone", "too"), []string{".git"}, top},
-		{"/", []string{"no such marker"}, "/"},
-	}
-	for _, test := range tests {
-		if got := definition.Project(test.folder, test.markers); got != test.want {
-			t.Errorf("Project(%q, %q) = %q, want %q", test.folder, test.markers, got, test.want)
-		}
-	}
 }
 
 // write makes a file with just this mode.

@@ -3,7 +3,9 @@
 package host
 
 import (
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 )
 
@@ -49,4 +51,12 @@ func (f Folder) In(getenv func(string) string, home, goos string) string {
 		base = path.Join(home, f.Home)
 	}
 	return path.Join(base, "running-process", f.Leaf)
+}
+
+// RuntimeDir returns $XDG_RUNTIME_DIR, or "" if it is not an absolute path: its specification says to ignore others.
+func RuntimeDir() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return dir
+	}
+	return ""
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package host says where running-process, and what is compatible with it, finds things
-// on a machine, and what it knows the machine by (sections 6.1, 11 and 12 of its
-// protocol).
+// Package host says what a machine is known by, and where a user's things are on it. Its
+// sections are those of the running-process protocol (6.1, 11 and 12).
 package host
 
 import (

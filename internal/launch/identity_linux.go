@@ -5,15 +5,8 @@ package launch
 import (
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 )
-
-// bootID is the kernel's random number for this boot.
-func bootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b)), err
-}
 
 // executable returns the file that a process executes. An upgraded file's path ends in " (deleted)"; device and inode stay.
 func executable(pid int) (path string, device, inode uint64, err error) {

@@ -6,6 +6,4 @@ package launch
 
 import "errors"
 
-func bootID() (string, error) { return "", errors.ErrUnsupported }
-
 func executable(int) (string, uint64, uint64, error) { return "", 0, 0, errors.ErrUnsupported }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
@@ -133,7 +134,7 @@ func TestRemainsSparesSessions(t *testing.T) {
 	if st, err := sys.StatProcess(child); err != nil || st.Session != session {
 		t.Fatalf("%+v, %v", st, err)
 	}
-	boot, err := bootID()
+	boot, err := host.BootID()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
@@ -54,7 +55,7 @@ type Record struct {
 // Identify fills in what the process of r is. With program it also notes which file it executes: call it so after the shim's control
 // socket has hung up; before, that file is the shim's. It fails for a process that has exited meanwhile.
 func (r *Record) Identify(p *Process, program bool) error {
-	boot, err := bootID()
+	boot, err := host.BootID()
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (l *Launcher) Find(r Record) (*Process, error) {
 	stale := func(why string) error {
 		return fmt.Errorf("process %d is not the backend %s any more: %s", r.PID, r.Instance, why)
 	}
-	boot, err := bootID()
+	boot, err := host.BootID()
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +201,7 @@ func (l *Launcher) Find(r Record) (*Process, error) {
 // Remains stands for what a stale record's backend may have left: only KillTree and Close are of use. It is nil if nothing can be
 // left, because the machine has been started anew, or its cgroup is gone.
 func (l *Launcher) Remains(r Record) *Process {
-	if boot, err := bootID(); err != nil || boot != r.Boot || r.PID <= 1 || !isInstance(r.Instance) {
+	if boot, err := host.BootID(); err != nil || boot != r.Boot || r.PID <= 1 || !isInstance(r.Instance) {
 		return nil
 	}
 	p := &Process{Instance: r.Instance, PID: r.PID, Began: r.Began, Cgroup: r.Cgroup, launcher: l}

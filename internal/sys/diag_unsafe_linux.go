@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -35,6 +36,36 @@ type unixDiagMsg struct {
 // Connected calls found with the cookie of every connected Unix stream socket of this network namespace whose other end
 // is still open. One call costs about half a microsecond a socket of the machine.
 func Connected(found func(cookie uint64)) error {
+	return dumpUnix(1<<established, udiagShowPeer, func(m *unixDiagMsg, attrs []byte) {
+		if m.typ == unix.SOCK_STREAM && hasPeer(attrs) {
+			found(uint64(m.cookie[0]) | uint64(m.cookie[1])<<32)
+		}
+	})
+}
+
+// hasPeer looks for the attribute that names the other end's inode; 0 or none: it is closed.
+func hasPeer(attrs []byte) bool {
+	peer := diagAttr(attrs, unixDiagPeer)
+	return len(peer) >= 4 && *(*uint32)(unsafe.Pointer(&peer[0])) != 0
+}
+
+// diagAttr returns the value of the first attribute of a kind, or nil.
+func diagAttr(b []byte, kind uint16) []byte {
+	for len(b) >= unix.SizeofRtAttr {
+		a := (*unix.RtAttr)(unsafe.Pointer(&b[0]))
+		if int(a.Len) < unix.SizeofRtAttr || int(a.Len) > len(b) {
+			return nil
+		}
+		if a.Type == kind {
+			return b[unix.SizeofRtAttr:a.Len]
+		}
+		b = b[min(len(b), (int(a.Len)+3)&^3):]
+	}
+	return nil
+}
+
+// dumpUnix lists the Unix sockets of this network namespace that are in one of the states.
+func dumpUnix(states, show uint32, found func(m *unixDiagMsg, attrs []byte)) error {
 	nl, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
@@ -47,7 +78,7 @@ func Connected(found func(cookie uint64)) error {
 	req.h.Len = uint32(unsafe.Sizeof(req))
 	req.h.Type = unix.SOCK_DIAG_BY_FAMILY
 	req.h.Flags = unix.NLM_F_REQUEST | unix.NLM_F_DUMP
-	req.r = unixDiagReq{family: unix.AF_UNIX, states: 1 << established, show: udiagShowPeer}
+	req.r = unixDiagReq{family: unix.AF_UNIX, states: states, show: show}
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&req)), unsafe.Sizeof(req))
 	if err := unix.Sendto(nl, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
@@ -61,52 +92,26 @@ func Connected(found func(cookie uint64)) error {
 		if err != nil {
 			return os.NewSyscallError("recvfrom", err)
 		}
-		done, err := parseDiag(buf[:n], found)
-		if done || err != nil {
-			return err
-		}
-	}
-}
-
-func parseDiag(b []byte, found func(cookie uint64)) (done bool, err error) {
-	for len(b) >= unix.SizeofNlMsghdr {
-		h := (*unix.NlMsghdr)(unsafe.Pointer(&b[0]))
-		if int(h.Len) < unix.SizeofNlMsghdr || int(h.Len) > len(b) {
-			return true, fmt.Errorf("sock_diag: a message of %d bytes in %d", h.Len, len(b))
-		}
-		body := b[unix.SizeofNlMsghdr:h.Len]
-		switch h.Type {
-		case unix.NLMSG_DONE:
-			return true, nil
-		case unix.NLMSG_ERROR:
-			if len(body) >= 4 {
-				return true, os.NewSyscallError("sock_diag", unix.Errno(-*(*int32)(unsafe.Pointer(&body[0]))))
+		for b := buf[:n]; len(b) >= unix.SizeofNlMsghdr; {
+			h := (*unix.NlMsghdr)(unsafe.Pointer(&b[0]))
+			if int(h.Len) < unix.SizeofNlMsghdr || int(h.Len) > len(b) {
+				return fmt.Errorf("sock_diag: a message of %d bytes in %d", h.Len, len(b))
 			}
-			return true, fmt.Errorf("sock_diag: an error without a number")
-		case unix.SOCK_DIAG_BY_FAMILY:
-			if len(body) >= int(unsafe.Sizeof(unixDiagMsg{})) {
-				m := (*unixDiagMsg)(unsafe.Pointer(&body[0]))
-				if m.typ == unix.SOCK_STREAM && hasPeer(body[unsafe.Sizeof(unixDiagMsg{}):]) {
-					found(uint64(m.cookie[0]) | uint64(m.cookie[1])<<32)
+			body := b[unix.SizeofNlMsghdr:h.Len]
+			switch h.Type {
+			case unix.NLMSG_DONE:
+				return nil
+			case unix.NLMSG_ERROR:
+				if len(body) >= 4 {
+					return os.NewSyscallError("sock_diag", unix.Errno(-*(*int32)(unsafe.Pointer(&body[0]))))
+				}
+				return errors.New("sock_diag: an error without a number")
+			case unix.SOCK_DIAG_BY_FAMILY:
+				if size := int(unsafe.Sizeof(unixDiagMsg{})); len(body) >= size {
+					found((*unixDiagMsg)(unsafe.Pointer(&body[0])), body[size:])
 				}
 			}
+			b = b[min(len(b), (int(h.Len)+3)&^3):]
 		}
-		b = b[min(len(b), (int(h.Len)+3)&^3):]
 	}
-	return false, nil
-}
-
-// hasPeer looks for the attribute that names the other end's inode; 0 or none: it is closed.
-func hasPeer(b []byte) bool {
-	for len(b) >= unix.SizeofRtAttr {
-		a := (*unix.RtAttr)(unsafe.Pointer(&b[0]))
-		if int(a.Len) < unix.SizeofRtAttr || int(a.Len) > len(b) {
-			return false
-		}
-		if a.Type == unixDiagPeer && a.Len >= unix.SizeofRtAttr+4 {
-			return *(*uint32)(unsafe.Pointer(&b[unix.SizeofRtAttr])) != 0
-		}
-		b = b[min(len(b), (int(a.Len)+3)&^3):]
-	}
-	return false
 }

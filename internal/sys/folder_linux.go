@@ -77,16 +77,16 @@ func folderStat(st *unix.Stat_t) FolderStat {
 // WatchFolder returns an inotify descriptor that becomes readable when something in the folder is removed or
 // renamed, or the folder itself is. What happened is not told: look.
 func WatchFolder(path string) (*FD, error) {
-	n, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	fd, err := NewWatch()
 	if err != nil {
-		return nil, os.NewSyscallError("inotify_init1", err)
+		return nil, err
 	}
 	const mask = unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_MOVED_FROM | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
-	if _, err := unix.InotifyAddWatch(n, path, mask); err != nil {
-		unix.Close(n)
+	if _, err := unix.InotifyAddWatch(fd.Int(), path, mask); err != nil {
+		fd.Close()
 		return nil, os.NewSyscallError("inotify_add_watch", err)
 	}
-	return NewFD(n), nil
+	return fd, nil
 }
 
 // NewWatch returns an empty inotify descriptor.

@@ -11,14 +11,14 @@ import (
 // with is process 1 of its own pid namespace, as far as an ordinary user may look at it: inside a
 // container everything is of one kind and no sandbox; a process that was given less than its surroundings is.
 func Sandboxed() string {
-	self, err := procStatus("self")
+	self, err := ProcStatus("self")
 	if err != nil {
 		return "cannot read /proc/self/status, so it may be a sandbox"
 	}
 	if self["NoNewPrivs"] != "0" && self["NoNewPrivs"] != "" {
 		return "NoNewPrivs is set"
 	}
-	init, err := procStatus("1")
+	init, err := ProcStatus("1")
 	if err != nil {
 		return ""
 	}
@@ -35,7 +35,8 @@ func Sandboxed() string {
 	return ""
 }
 
-func procStatus(pid string) (map[string]string, error) {
+// ProcStatus returns the fields of /proc/PID/status; pid is "self" or a number.
+func ProcStatus(pid string) (map[string]string, error) {
 	b, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return nil, err

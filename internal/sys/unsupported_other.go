@@ -63,6 +63,7 @@ func Monotonic() int64                                   { return 0 }
 func DrainWatch(int)                                     {}
 func DescriptorLimit() (int, error)                      { return 0, errors.ErrUnsupported }
 func Sandboxed() string                                  { return "" }
+func ProcStatus(string) (map[string]string, error)       { return nil, errors.ErrUnsupported }
 
 // ProcessID identifies a process for good.
 type ProcessID struct {

@@ -97,11 +97,15 @@ func checkPath(path string, limit int) (string, error) {
 // original uses a relative path if the variable is set, but empty.) The error
 // is a *PathError.
 func LinuxPath(runtimeDir string, uid uint32, bare string) (string, error) {
-	dir := fmt.Sprintf("/tmp/running-process-%d", uid)
-	if runtimeDir != "" {
-		dir = join(runtimeDir, "running-process")
+	return checkPath(LinuxFolder(runtimeDir, uid)+"/"+bare+".sock", MaxLinuxPath)
+}
+
+// LinuxFolder returns the folder that LinuxPath has its addresses in.
+func LinuxFolder(runtimeDir string, uid uint32) string {
+	if runtimeDir == "" {
+		return fmt.Sprintf("/tmp/running-process-%d/broker", uid)
 	}
-	return checkPath(dir+"/broker/"+bare+".sock", MaxLinuxPath)
+	return join(runtimeDir, "running-process/broker")
 }
 
 // MacPath returns the address that belongs to a bare name on macOS. tmpDir is

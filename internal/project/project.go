@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package definition
+// Package project finds the folder of the project that a folder belongs to.
+package project
 
 import (
 	"os"
 	"path/filepath"
 )
 
-// defaultMarkers are what the usual version control systems have at the top of a project.
-func defaultMarkers() []string { return []string{".git", ".hg", ".jj", ".svn"} }
+// Markers are what the usual version control systems have at the top of a project.
+func Markers() []string { return []string{".git", ".hg", ".jj", ".svn"} }
 
-// Project returns the project folder that an absolute path of a folder is in:
+// Folder returns the project folder that an absolute path of a folder is in:
 // the nearest of itself and its parents that has a file or folder with the name
 // of one of the markers, or, if there is none, the folder itself. Without markers
-// the default ones count. The path is cleaned; symbolic links in it are left as
+// those of Markers count. The path is cleaned; symbolic links in it are left as
 // they are.
-func Project(folder string, markers []string) string {
+func Folder(folder string, markers []string) string {
 	if len(markers) == 0 {
-		markers = defaultMarkers()
+		markers = Markers()
 	}
 	folder = filepath.Clean(folder)
 	for at := folder; ; {
