@@ -86,7 +86,7 @@ func (b *Broker) act(a directory.Action) {
 		b.welcome(a)
 	case directory.Publish:
 		e := b.wireEntry(a.Entry)
-		b.index.put(&record{namespace: a.Entry.Namespace, name: a.Entry.Name, kind: a.Entry.Kind, version: a.Entry.Version, scope: a.Entry.Scope,
+		b.index.put(&record{namespace: a.Entry.Namespace, name: a.Entry.Name, kind: a.Entry.Kind, version: a.Entry.Version,
 			reply: session.LookUpReply{Entry: e}.Append(nil)})
 	case directory.Unpublish:
 		b.index.remove(a.Namespace, a.Name)

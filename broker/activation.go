@@ -3,8 +3,6 @@
 package broker
 
 import (
-	"errors"
-	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -28,7 +26,7 @@ func (b *Broker) bindActivation() {
 		wanted[directory.Key{Namespace: directory.Root, Name: e.Definition.Name, Version: def.Version}] = true
 	}
 	files, err := servedef.List(b.servedefs)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		b.log.Warn("cannot look for definitions of running-process", "err", err)
 	}
 	for _, f := range files {

@@ -5,7 +5,6 @@ package broker
 import (
 	"cmp"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/admin"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/internal/unixconn"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -26,16 +26,11 @@ func (b *Broker) answerAdmin(c *caller) {
 		b.forgetCaller(c)
 		return
 	}
-	b.mu.Lock()
-	b.unpoll(c)
-	b.finding++
-	b.mu.Unlock()
-	b.tasks.Go(func() {
+	b.beside(c, func() {
 		reply := admin.Reply(req, b.adminSnapshot())
-		b.sendAll(c, c.call.frame.Reply(envelope.Admin, reply.Append(nil)))
+		b.sendAll(c, c.call.frame.Administer(reply))
 		b.mu.Lock()
 		b.closeCaller(c)
-		b.finding--
 		b.mu.Unlock()
 		if req.Verb == envelope.VerbShutdown {
 			b.end("a client of running-process asked for it")
@@ -61,9 +56,7 @@ func (b *Broker) sendAll(c *caller, f envelope.Frame) {
 	if err != nil {
 		return
 	}
-	file := os.NewFile(uintptr(dup.Take()), "admin")
-	defer file.Close()
-	conn, err := net.FileConn(file)
+	conn, err := unixconn.Of(dup)
 	if err != nil {
 		return
 	}

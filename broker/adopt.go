@@ -55,16 +55,11 @@ func (b *Broker) adoptAll() {
 
 // rightSocket puts right what a crash between a rename of a backend's socket and its record left.
 func (b *Broker) rightSocket(r *launch.Record, def directory.Definition) {
-	path, aside := pathSocket(r.Instance), filepath.Join(instanceFolder, r.Instance+".old")
-	switch {
-	case r.Socket == "":
+	if r.Socket == "" {
 		return
-	case def.Probed:
-		path = strings.TrimSuffix(r.Socket, ".old")
-		aside = path + ".old"
-	case def.Accept == directory.Listener:
-		path, _ = socketPath(directory.Key{Namespace: directory.Root, Name: r.Name, Version: r.Version, Scope: r.Scope})
 	}
+	path := ownPath(directory.Key{Namespace: directory.Root, Name: r.Name, Version: r.Version, Scope: r.Scope}, def, r.Instance, r.Socket)
+	aside := asidePath(path, r.Instance)
 	there := func(p string) bool {
 		_, err := os.Lstat(b.folder.at(p))
 		return err == nil
@@ -120,10 +115,7 @@ func (b *Broker) adopt(r launch.Record, process *launch.Process, def directory.D
 		b.act(a)
 	}
 	switch {
-	case def.Probed && r.Retired:
-		be.handoffPath = handoffPath(be.path)
-	case def.Probed: // it is verified again
-		be.handoffPath = handoffPath(be.path)
+	case def.Probed && !r.Retired: // it is verified again
 		if _, err := os.Lstat(be.path + asideSuffix); err == nil {
 			be.aside = be.path + asideSuffix // it had not adopted its listener yet
 		}

@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -58,7 +59,6 @@ type backend struct {
 
 	// Of what is Probed.
 	aside         string // where the listener is until it is adopted
-	handoffPath   string // where it takes handoffs, if it does
 	takesHandoffs bool
 	handoffs      handoffs
 	trace         [2]string // of who had it launched
@@ -230,17 +230,10 @@ func logName(key directory.Key) string {
 		n += "@" + key.Version
 	}
 	if key.Scope != "" || key.Namespace != directory.Root {
-		path, _ := socketPath(directory.Key{Namespace: key.Namespace, Name: key.Name, Version: key.Version, Scope: cmpScope(key.Scope)})
+		path, _ := socketPath(directory.Key{Namespace: key.Namespace, Name: key.Name, Version: key.Version, Scope: cmp.Or(key.Scope, "/")})
 		n += "+" + strings.TrimSuffix(filepath.Base(path), ".sock")
 	}
 	return n
-}
-
-func cmpScope(scope string) string {
-	if scope == "" {
-		return "/"
-	}
-	return scope
 }
 
 // acceptWord is what the exec shim is to do with the socket of a backend.

@@ -64,7 +64,7 @@ func (b *Broker) finishBackend(be *backend, status string, failed bool) {
 	b.closeNotify(be)
 	b.closeHandoffs(be)
 	if be.definition.Probed {
-		b.folder.unlink(be.aside, be.handoffPath)
+		b.folder.unlink(be.aside, handoffPath(be.path))
 	}
 	be.connection.Close()
 	if be.socket == nil || be.hidden {

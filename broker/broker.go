@@ -78,7 +78,7 @@ type Broker struct {
 	envelopeFront
 	undefined undefinedNames
 	defined   map[string]bool  // names with definitions, as of the last look at all
-	finding   int              // callers whose definitions are being read
+	besides   int              // callers for whom something is done beside the loop
 	ends      endLog           // of backends
 	former    []sys.SocketFile // that earlier brokers accepted callers on, as of the start
 
@@ -292,7 +292,7 @@ func (b *Broker) drop(id directory.ID) {
 	if d == nil || d.kind == sessionConn {
 		return
 	}
-	if d.kind != serviceSocket { // not all are in it
+	if d.kind != serviceSocket {
 		_ = b.poller.Remove(d.fd.Int()) // not all are in it
 	}
 	if d.path != "" {

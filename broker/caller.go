@@ -201,15 +201,44 @@ func (b *Broker) call(c *caller, line []byte) {
 	}
 }
 
+// maxBeside bounds the threads that a file system which hangs can take.
+const maxBeside = 256
+
+// crowded reports whether as much is being done beside the loop as may be.
+func (b *Broker) crowded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.besides >= maxBeside
+}
+
+// beside does for a caller what may take long, beside the loop. The caller is the work's until that enters or closes it.
+func (b *Broker) beside(c *caller, work func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.besides++
+	b.unpoll(c) // it would stay readable, or hung up, and nobody would look
+	b.tasks.Go(func() {
+		work()
+		b.mu.Lock()
+		b.besides--
+		b.mu.Unlock()
+		b.finishSlices()
+	})
+}
+
 // place asks the directory for what a caller wants.
 func (b *Broker) place(c *caller, req dial.Request, definitions []directory.Definition, scope string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.enter(c, directory.Call{Name: req.Name, Version: req.Version, Scope: scope, Definitions: definitions})
+}
+
+// enter makes a caller known to the directory, by its call. The lock is held.
+func (b *Broker) enter(c *caller, call directory.Call) {
+	call.Connection, call.Namespace, call.Now = c.id, c.namespace, b.now()
+	call.Caller = directory.Peer{PID: c.peer.PID, UID: c.peer.UID}
 	b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})
-	b.applyLocked(directory.Call{
-		Connection: c.id, Namespace: c.namespace, Name: req.Name, Version: req.Version, Scope: scope, Definitions: definitions,
-		Caller: directory.Peer{PID: c.peer.PID, UID: c.peer.UID}, Now: b.now(),
-	})
+	b.applyLocked(call)
 	// One that waits is watched for a hang-up only: a half-close is legal, and early bytes keep it readable.
 	if b.directory.Waits(c.id) {
 		if err := b.poll(c, 0); err != nil {

@@ -136,35 +136,21 @@ func (b *Broker) find(c *caller, req dial.Request) {
 	if b.index.find(c.namespace, []byte(req.Name)) != nil {
 		if undefined, again := b.undefined.recall(req.Name, b.now()); undefined {
 			if again {
-				b.tasks.Go(func() { b.undefined.note(req.Name, b.isDefined(req.Name), true, b.now()) })
+				b.tasks.Go(func() { b.undefined.note(req.Name, b.isDefined(req.Name, ""), true, b.now()) })
 			}
 			b.place(c, req, nil, req.Scope)
 			return
 		}
 	}
-	b.mu.Lock()
-	full := b.finding >= maxFinding
-	if !full {
-		b.finding++
-		b.unpoll(c) // it would stay readable, or hung up, and nobody would look
-	}
-	b.mu.Unlock()
-	if full {
+	if b.crowded() {
 		b.refuseCaller(c, directory.Refusal{Reason: directory.LimitHit, Text: "the definitions of many callers are being read: a file system is slow or hangs, try again later"})
 		return
 	}
-	b.tasks.Go(func() {
+	b.beside(c, func() {
 		definitions, scope := b.definitions(req.Name, req.Version, req.Scope, c.peer.PID)
 		if len(definitions) == 0 && b.index.find(c.namespace, []byte(req.Name)) != nil {
 			b.undefined.note(req.Name, false, false, b.now())
 		}
 		b.place(c, req, definitions, scope)
-		b.mu.Lock()
-		b.finding--
-		b.mu.Unlock()
-		b.finishSlices()
 	})
 }
-
-// maxFinding bounds the threads that a file system which hangs can take.
-const maxFinding = 256

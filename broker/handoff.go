@@ -90,7 +90,7 @@ func (b *Broker) connectHandoff(be *backend) error {
 	if q.socket != 0 {
 		return nil
 	}
-	fd, err := sys.Connect(be.handoffPath, sys.Stream, false)
+	fd, err := sys.Connect(handoffPath(be.path), sys.Stream, false)
 	if err != nil {
 		return err
 	}

@@ -27,23 +27,14 @@ func (b *Broker) findService(c *caller) {
 		b.finishSlices()
 		return
 	}
-	b.mu.Lock()
-	full := b.finding >= maxFinding
-	if !full {
-		b.finding++
-		b.unpoll(c) // it would stay readable, or hung up, and nobody would look
-	}
-	b.mu.Unlock()
-	if full {
+	if b.crowded() {
 		b.refuseFrame(c, c.call.frame, envelope.Refusal{Code: envelope.CodeRateLimited, Reason: "the definitions of many services are being read", RetryAfterMS: 1000})
 		return
 	}
-	b.tasks.Go(func() {
+	b.beside(c, func() {
 		definitions, refusal := b.serviceFor(c.call.hello)
 		b.mu.Lock()
-		defer b.finishSlices()
 		defer b.mu.Unlock()
-		b.finding--
 		if refusal != nil {
 			b.sendRefusal(c, c.call.frame, *refusal)
 			b.closeCaller(c)
@@ -65,17 +56,8 @@ func (b *Broker) callFor(c *caller, definitions []directory.Definition) {
 	if f := c.call.frame; f.TraceParent != "" || f.TraceState != "" {
 		b.traces[c.call.key] = [2]string{f.TraceParent, f.TraceState}
 	}
-	b.table.put(&descriptor{id: c.id, kind: callerSocket, fd: c.fd, caller: c})
-	b.applyLocked(directory.Call{
-		Connection: c.id, Namespace: c.namespace, Name: h.ServiceName, Version: h.WantedVersion, Definitions: definitions,
-		Caller: directory.Peer{PID: c.peer.PID, UID: c.peer.UID}, Exact: true, ByPath: true, Now: b.now(),
-	})
+	b.enter(c, directory.Call{Name: h.ServiceName, Version: h.WantedVersion, Definitions: definitions, Exact: true, ByPath: true})
 	delete(b.traces, c.call.key)
-	if b.directory.Waits(c.id) {
-		if err := b.poll(c, 0); err != nil {
-			b.log.Error("cannot watch a caller", "err", err)
-		}
-	}
 }
 
 // serviceFor returns what can be launched for a Hello: by a definition file of the original's, else by one of ours with the very version;
@@ -171,22 +153,26 @@ func (b *Broker) probed(loaded servedef.Loaded, version string) (directory.Defin
 	return def, nil
 }
 
-// probedDefinitions is what a definition of the original's says to callers who name no version exactly, or do: the versions that it
-// allows, else the one that is asked for, else its lowest.
-func (b *Broker) probedDefinitions(name, constraint string) (all []directory.Definition) {
+// foreign is what a definition file of the original's says of a name.
+type foreign struct {
+	loaded   servedef.Loaded
+	versions []string // that can be called
+	broken   string   // why none can, or ""
+}
+
+// foreignDefinition reads what the original's definition says to callers who name no version exactly, or do: the versions that it allows,
+// else the one that is asked for, else its lowest. False: it says nothing of the name.
+func (b *Broker) foreignDefinition(name, constraint string) (f foreign, ok bool) {
 	if !envelope.ValidName(name) {
-		return nil
+		return f, false
 	}
 	loaded, err := servedef.Load(b.servedefs, name, b.uid)
 	var insecure *servedef.InsecureError
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.As(err, &insecure) {
-		return nil // a folder that cannot be used says nothing of this name
-	}
-	broken := func(why string) []directory.Definition {
-		return []directory.Definition{{Source: b.servedefs, Summary: "nothing: " + why, Broken: why}}
+		return f, false // a folder that cannot be used says nothing of this name
 	}
 	if err != nil {
-		return broken(err.Error())
+		return foreign{broken: err.Error()}, true
 	}
 	d := loaded.Definition
 	versions := d.VersionAllowList
@@ -197,13 +183,28 @@ func (b *Broker) probedDefinitions(name, constraint string) (all []directory.Def
 	case d.MinVersion != "":
 		versions = []string{d.MinVersion}
 	default:
-		return broken(loaded.Path + " names no version: ask for one, as in --version 1.2.3")
+		return foreign{broken: loaded.Path + " names no version: ask for one, as in --version 1.2.3"}, true
 	}
+	f.loaded = loaded
 	for _, version := range versions {
-		if envelope.CheckPolicy(d, version) != nil {
-			continue
+		if envelope.CheckPolicy(d, version) == nil {
+			f.versions = append(f.versions, version)
 		}
-		def, refusal := b.probed(loaded, version)
+	}
+	return f, len(f.versions) > 0
+}
+
+// probedDefinitions makes of the original's definition of a name what can be launched.
+func (b *Broker) probedDefinitions(name, constraint string) (all []directory.Definition) {
+	f, ok := b.foreignDefinition(name, constraint)
+	if !ok {
+		return nil
+	}
+	if f.broken != "" {
+		return []directory.Definition{{Source: b.servedefs, Summary: "nothing: " + f.broken, Broken: f.broken}}
+	}
+	for _, version := range f.versions {
+		def, refusal := b.probed(f.loaded, version)
 		if refusal != nil {
 			def.Broken = refusal.Reason
 		}
@@ -212,9 +213,13 @@ func (b *Broker) probedDefinitions(name, constraint string) (all []directory.Def
 	return all
 }
 
-// isDefined reports whether a file defines a name.
-func (b *Broker) isDefined(name string) bool {
-	return b.catalogue.has(name) || len(b.probedDefinitions(name, "")) > 0
+// isDefined reports whether a file defines a name, in a version that suits where only the constraint says which there are.
+func (b *Broker) isDefined(name, constraint string) bool {
+	if b.catalogue.has(name) {
+		return true
+	}
+	_, ok := b.foreignDefinition(name, constraint)
+	return ok
 }
 
 // passedToProbed is what a backend of the original's inherits beside the clean environment.

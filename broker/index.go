@@ -25,7 +25,6 @@ type record struct {
 	name      string
 	kind      directory.Kind
 	version   string
-	scope     string
 	reply     []byte
 }
 

@@ -70,7 +70,7 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	}
 	if b.ending != "" {
 		next = now // tick goes on with the end
-		if b.directory.Callers() > 0 || b.directory.Backends() > 0 || len(b.reading)+len(b.held)+b.finding > 0 {
+		if b.directory.Callers() > 0 || b.directory.Backends() > 0 || len(b.reading)+len(b.held)+b.besides > 0 {
 			next = now + int64(10*time.Millisecond)
 		}
 	}
@@ -237,7 +237,7 @@ func (b *Broker) finish(reason string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if (b.directory.Callers() > 0 || len(b.reading)+len(b.held)+b.finding > 0) && b.now() < b.drainUntil {
+	if (b.directory.Callers() > 0 || len(b.reading)+len(b.held)+b.besides > 0) && b.now() < b.drainUntil {
 		return
 	}
 	if b.directory.Backends() > 0 && !b.keep || b.starting() {

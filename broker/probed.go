@@ -8,9 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,10 +16,13 @@ import (
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/admin"
+	"github.com/switchboard-ipc/switchboard/internal/admission"
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/internal/unixconn"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
+	"github.com/switchboard-ipc/switchboard/runningprocess"
 )
 
 // A backend by a definition of the running-process broker may adopt the listener that it inherits, or bind its path itself: nobody
@@ -47,7 +48,6 @@ func (b *Broker) bindProbed(be *backend) error {
 		return fmt.Errorf("its socket has no folder: %w", err)
 	}
 	be.path = filepath.Join(folder, bare+".sock")
-	be.handoffPath = handoffPath(be.path)
 	if os.Getenv("RUNNING_PROCESS_BROKER_OWNED_BIND") == "0" {
 		return nil
 	}
@@ -61,7 +61,7 @@ const asideSuffix = ".new"
 
 // handoffPath is where the backend at a path takes handoffs.
 func handoffPath(path string) string {
-	dir, file := filepath.Split(strings.TrimSuffix(path, ".old"))
+	dir, file := filepath.Split(strings.TrimSuffix(path, oldSuffix))
 	return dir + strings.Replace(file, "-be-", "-ho-", 1)
 }
 
@@ -69,7 +69,7 @@ func handoffPath(path string) string {
 func (b *Broker) probedEnvironment(be *backend) []string {
 	env := []string{
 		"RUNNING_PROCESS_BROKER_V1_BACKEND_PIPE=" + be.path,
-		"RUNNING_PROCESS_BROKER_V1_HANDOFF_PIPE=" + be.handoffPath,
+		"RUNNING_PROCESS_BROKER_V1_HANDOFF_PIPE=" + handoffPath(be.path),
 	}
 	if be.aside != "" {
 		env = append(env, "RUNNING_PROCESS_BROKER_LISTENER_FD="+listenerFD)
@@ -92,7 +92,7 @@ func (b *Broker) awaitProbed(be *backend) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(be.definition.Start))
 	defer cancel()
 	b.mu.Lock()
-	at := entrances{strings.TrimSuffix(be.path, ".old"), be.aside}
+	at := entrances{strings.TrimSuffix(be.path, oldSuffix), be.aside}
 	b.mu.Unlock()
 	want, err := b.identity(be, at.path)
 	if err == nil {
@@ -113,7 +113,7 @@ func (b *Broker) awaitProbed(be *backend) {
 		be.listens = true
 		b.metrics.SpawnAttempt(be.key.Name, be.key.Version, admin.SpawnReady)
 		b.note(be, envelope.EventSpawn, "")
-		if ok, err := sys.ListeningAt(be.handoffPath); err == nil {
+		if ok, err := sys.ListeningAt(handoffPath(at.path)); err == nil {
 			be.takesHandoffs = ok
 		}
 		b.linkNewest(be.key.Name)
@@ -201,8 +201,11 @@ func (at entrances) move() error {
 
 // probePause is how long to wait between two looks: shorter than the original's at first, its own (section 8) then.
 func probePause(attempt int) time.Duration {
-	steps := []time.Duration{2, 4, 8, 16, 32, 50, 100, 200, 500, 1000, 2000}
-	return steps[min(attempt, len(steps)-1)] * time.Millisecond
+	quick := []time.Duration{2, 4, 8, 16, 32}
+	if attempt < len(quick) {
+		return quick[attempt] * time.Millisecond
+	}
+	return time.Duration(admission.ReadyBackoff(attempt-len(quick))) * time.Millisecond
 }
 
 // identity is what a backend must say that it is.
@@ -235,7 +238,11 @@ const probeTimeout = 2 * time.Second
 func probe(ctx context.Context, path string, want envelope.DaemonProcess) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := dialPath(ctx, path)
+	fd, err := sys.Connect(path, sys.Stream, false)
+	if err != nil {
+		return err
+	}
+	conn, err := unixconn.Of(fd)
 	if err != nil {
 		return err
 	}
@@ -247,7 +254,7 @@ func probe(ctx context.Context, path string, want envelope.DaemonProcess) error 
 	if _, err := conn.Write(envelope.ProbeRequest(nonce).AppendFramed(nil)); err != nil {
 		return err
 	}
-	frame, err := readReply(conn)
+	frame, err := runningprocess.ReadFrame(conn, maxReply)
 	if err != nil {
 		return err
 	}
@@ -257,39 +264,5 @@ func probe(ctx context.Context, path string, want envelope.DaemonProcess) error 
 	return nil
 }
 
-// dialPath connects to a path of any length.
-func dialPath(ctx context.Context, path string) (net.Conn, error) {
-	var d net.Dialer
-	if len(path) <= maxSocketPath {
-		return d.DialContext(ctx, "unix", path)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)))
-}
-
 // maxReply bounds what a backend may answer.
 const maxReply = 1 << 20
-
-// readReply reads one frame.
-func readReply(r io.Reader) (envelope.Frame, error) {
-	header := make([]byte, envelope.HeaderSize)
-	if _, err := io.ReadFull(r, header); err != nil {
-		return envelope.Frame{}, err
-	}
-	n, err := envelope.Header(header)
-	if err != nil {
-		return envelope.Frame{}, err
-	}
-	if n > maxReply {
-		return envelope.Frame{}, fmt.Errorf("a reply of %d bytes is too long", n)
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return envelope.Frame{}, err
-	}
-	return envelope.ParseFrame(body)
-}

@@ -69,14 +69,14 @@ func (s *clientSession) lookUp(p *packet, h session.Header, payload []byte) erro
 // lookUpSlowly answers what the index does not: a constraint, a scope, or why there is no answer.
 func (s *clientSession) lookUpSlowly(v session.LookUpView) session.LookUpReply {
 	name := string(v.Name)
-	definitions, _ := s.b.definitions(name, string(v.Version), string(v.Scope), s.peer.PID)
+	defined := s.b.isDefined(name, string(v.Version)) // it reads files: before the lock is held
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	e, r := s.b.directory.LookUp(s.namespace, name, string(v.Version), string(v.Scope), directory.Kind(v.Kind))
 	switch {
 	case r.Reason == directory.OK:
 		return session.LookUpReply{Entry: s.b.wireEntry(e)}
-	case r.Reason == directory.Unknown && len(definitions) > 0:
+	case r.Reason == directory.Unknown && defined:
 		r.Text = fmt.Sprintf("service %q does not run: its first caller starts it (switchboard dial %s)", name, name)
 	case r.Reason == directory.Unknown:
 		r = unknown(name)

@@ -135,6 +135,29 @@ func (b *Broker) linkNewest(name string) {
 // pathSocket is where the program of a service with Path binds its socket.
 func pathSocket(instance string) string { return filepath.Join(instanceFolder, instance+".sock") }
 
+// oldSuffix is what the socket of a backend is called by that newcomers do not find.
+const oldSuffix = ".old"
+
+// ownPath is where newcomers find the socket of a backend; path is where it is now, there or aside.
+func ownPath(key directory.Key, def directory.Definition, instance, path string) string {
+	switch {
+	case def.Probed:
+		return strings.TrimSuffix(path, oldSuffix)
+	case def.Accept == directory.Listener:
+		path, _ = socketPath(key) // it had that one
+		return path
+	}
+	return pathSocket(instance)
+}
+
+// asidePath is where a socket is put that newcomers are not to find.
+func asidePath(path, instance string) string {
+	if filepath.IsAbs(path) { // on another file system, perhaps
+		return path + oldSuffix
+	}
+	return filepath.Join(instanceFolder, instance+oldSuffix)
+}
+
 // busy reports whether a process is there for a key, or has still to end before the next is launched. The lock is held.
 func (b *Broker) busy(key directory.Key) bool {
 	for _, be := range b.backends {
@@ -183,10 +206,7 @@ func (b *Broker) hide(be *backend) {
 	be.hidden = true
 	// Clients of running-process that were just told the path do not ask again: what is retired keeps it to its end.
 	if be.path != "" && !(be.definition.Probed && be.retired) {
-		aside := filepath.Join(instanceFolder, be.instance+".old")
-		if filepath.IsAbs(be.path) { // on another file system, perhaps
-			aside = be.path + ".old"
-		}
+		aside := asidePath(be.path, be.instance)
 		if err := os.Rename(b.folder.at(be.path), b.folder.at(aside)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			b.log.Error("cannot set a socket aside", "name", be.key.Name, "err", err)
 		}
@@ -209,13 +229,7 @@ func (b *Broker) unhide(be *backend) {
 	if !be.hidden || be.path == "" {
 		return
 	}
-	path := pathSocket(be.instance)
-	if filepath.IsAbs(be.path) {
-		path = strings.TrimSuffix(be.path, ".old")
-	}
-	if be.definition.Accept == directory.Listener {
-		path, _ = socketPath(be.key) // it had that one
-	}
+	path := ownPath(be.key, be.definition, be.instance, be.path)
 	if fresh := b.sockets[be.key]; fresh != nil {
 		b.flush(be.key)
 		b.closeSocket(fresh)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/switchboard-ipc/switchboard/internal/host"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/internal/unixconn"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -54,7 +55,7 @@ func connect(ctx context.Context, path string) (*net.UnixConn, error) {
 		if err != nil {
 			return nil, err
 		}
-		return connection(fd)
+		return unixconn.Of(fd)
 	}
 }
 

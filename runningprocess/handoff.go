@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/internal/unixconn"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -90,7 +90,7 @@ func (l *Listener) acceptOffer(offer envelope.HandoffOffer, token [envelope.Toke
 	if !l.spent.spend(token) {
 		return nil, envelope.ErrTokenNotPending
 	}
-	return connection(passed)
+	return unixconn.Of(passed)
 }
 
 // receivePassed waits for the token and the descriptor that comes with it. io.EOF: there are no more.
@@ -137,22 +137,6 @@ func descriptors(oob []byte) (fds []int, err error) {
 		fds, err = append(fds, got...), errors.Join(err, rights)
 	}
 	return fds, err
-}
-
-// connection makes a connection of a descriptor, which is closed in any case.
-func connection(fd *sys.FD) (*net.UnixConn, error) {
-	file := os.NewFile(uintptr(fd.Take()), "client")
-	defer file.Close()
-	c, err := net.FileConn(file) // of a duplicate
-	if err != nil {
-		return nil, err
-	}
-	unix, ok := c.(*net.UnixConn)
-	if !ok {
-		c.Close()
-		return nil, errors.New("it is not a Unix socket")
-	}
-	return unix, nil
 }
 
 // spent are the tokens that were used last: each counts once.

@@ -3,6 +3,7 @@
 package directory
 
 import (
+	"cmp"
 	"slices"
 )
 
@@ -212,7 +213,7 @@ func (d *Directory) claimant(s *session, ev *Claim) *backend {
 	if svc.namespace != s.namespace || svc.name != ev.Name || ev.Scope != "" && ev.Scope != svc.scope || svc.version != "" && ev.Version != "" && ev.Version != svc.version {
 		return nil
 	}
-	ev.Version, ev.Scope = cmpOr(ev.Version, svc.version), svc.scope
+	ev.Version, ev.Scope = cmp.Or(ev.Version, svc.version), svc.scope
 	return b
 }
 

@@ -3,6 +3,7 @@
 package directory
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ func (ev Ended) apply(d *Directory) {
 		return
 	}
 	svc := d.services[b.service]
-	what := cmpOr(ev.Status, "ended")
+	what := cmp.Or(ev.Status, "ended")
 	was := b.state
 	b.state = over
 	if l := d.leases[b.lease]; l != nil { // who still waits there wants to know what comes next

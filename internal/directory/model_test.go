@@ -126,14 +126,7 @@ func (m *model) path(ns directory.ID) string {
 			path = "/" + m.namespaces[id].name + path
 		}
 	}
-	return cmpOr(path, "/")
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
+	return cmp.Or(path, "/")
 }
 
 // all are those who have a name in a namespace, in any version and for any scope, be their sessions ended or not. The last

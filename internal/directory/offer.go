@@ -3,6 +3,7 @@
 package directory
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -137,7 +138,7 @@ func choose(all []offer, name, constraint, scope string, definitions []Definitio
 	if why.Reason == Mismatch && len(all) > 1 {
 		var have []string
 		for _, o := range all {
-			text := cmpOr(o.version, "none")
+			text := cmp.Or(o.version, "none")
 			if o.scope != "" {
 				text += " for " + o.scope
 			}
@@ -145,16 +146,9 @@ func choose(all []offer, name, constraint, scope string, definitions []Definitio
 				have = append(have, text)
 			}
 		}
-		why.Text = fmt.Sprintf("name %q has versions %s, and %q was asked for", name, strings.Join(have, ", "), cmpOr(constraint, scope))
+		why.Text = fmt.Sprintf("name %q has versions %s, and %q was asked for", name, strings.Join(have, ", "), cmp.Or(constraint, scope))
 	}
 	return best, why
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // LookUp returns the entry that a look-up finds, by version and scope.
