@@ -5,13 +5,13 @@ package rows
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 
 	"github.com/switchboard-ipc/switchboard/bench/internal/proc"
+	"github.com/switchboard-ipc/switchboard/internal/admission"
 	"github.com/switchboard-ipc/switchboard/internal/exehash"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
@@ -84,8 +84,7 @@ func Percentile(values []float64, p float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
-	s := slices.Sorted(slices.Values(values))
-	return s[max(0, int(math.Ceil(float64(len(s))*p/100))-1)]
+	return admission.NearestRank(slices.Sorted(slices.Values(values)), p)
 }
 
 // calls are the rounds of one way to call.

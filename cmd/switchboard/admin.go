@@ -3,11 +3,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
+	"github.com/switchboard-ipc/switchboard/runningprocess"
 )
 
 const (
@@ -153,32 +154,23 @@ func askAdmin(ctx context.Context, at address, req envelope.AdminRequest) (envel
 	return adminReply(reply)
 }
 
-// readFrame reads one frame with its header.
+// readFrame reads one frame.
 func readFrame(from io.Reader) (envelope.Frame, error) {
-	in := bufio.NewReader(from)
-	header, err := in.Peek(envelope.HeaderSize)
-	if len(header) == 0 && errors.Is(err, io.EOF) {
-		return envelope.Frame{}, errors.New("the broker closed the connection without an answer")
+	f, err := runningprocess.ReadFrame(from, 0)
+	var framing *envelope.FramingError
+	var length *envelope.LengthError
+	var system *net.OpError
+	switch {
+	case errors.Is(err, io.EOF):
+		err = errors.New("the broker closed the connection without an answer")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the broker closed the connection within its answer")
+	case errors.As(err, &framing) || errors.As(err, &length):
+		err = fmt.Errorf("the answer is no frame: %w", err)
+	case errors.As(err, &system):
+		err = fmt.Errorf("cannot read the answer: %w", err)
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return envelope.Frame{}, fmt.Errorf("cannot read the answer: %w", err)
-	}
-	n, err := envelope.Header(header)
-	if err != nil {
-		return envelope.Frame{}, fmt.Errorf("the answer is no frame: %w", err)
-	}
-	if n < 0 {
-		return envelope.Frame{}, errors.New("the broker closed the connection within its answer")
-	}
-	in.Discard(envelope.HeaderSize)
-	body, err := io.ReadAll(io.LimitReader(in, int64(n))) // grows with what comes, not with what was announced
-	if err != nil {
-		return envelope.Frame{}, fmt.Errorf("cannot read the answer: %w", err)
-	}
-	if len(body) < n {
-		return envelope.Frame{}, errors.New("the broker closed the connection within its answer")
-	}
-	return envelope.ParseFrame(body)
+	return f, err
 }
 
 // adminReply checks that a frame answers the request, in the order of the protocol (section 3).

@@ -3,23 +3,24 @@
 package admission
 
 // window counts what happens in a span of time that begins with the first
-// event, and anew with the first one after its end.
+// event, and anew with the first one after its end. Times are in the unit of whoever
+// asks.
 type window struct {
-	start uint64 // milliseconds
-	used  int
+	Start uint64
+	Used  int
 }
 
-func (w window) over(now, length uint64) bool { return now-w.start >= length }
+func (w window) over(now, length uint64) bool { return now-w.Start >= length }
 
 // take counts an event, and returns 0; or, if there have been limit, the
-// milliseconds until the window ends, at least 1.
+// time until the window ends, at least 1.
 func (w *window) take(now uint64, limit int, length uint64) (retryAfter uint64) {
-	if w.used == 0 || w.over(now, length) {
-		*w = window{start: now}
+	if w.Used == 0 || w.over(now, length) {
+		*w = window{Start: now}
 	}
-	if w.used >= limit {
-		return w.start + length - now
+	if w.Used >= limit {
+		return w.Start + length - now
 	}
-	w.used++
+	w.Used++
 	return 0
 }

@@ -43,7 +43,7 @@ const Own ID = 1 << 62
 func (d *Directory) launch(svc *service, c *caller) *backend {
 	b := &backend{id: d.draw(), service: svc.id, definition: svc.definition, state: starting, begun: d.now, busy: d.now, deadline: d.now + svc.definition.Start}
 	if svc.definition.Probed {
-		svc.spawns.count(attemptsSince, attempts, d.now)
+		svc.spawns.Take(uint64(d.now))
 	}
 	a := Launch{Backend: b.id, Key: svc.key(), Definition: b.definition}
 	if c != nil {
@@ -193,7 +193,7 @@ func (d *Directory) started(b *backend) {
 	}
 	if b.definition.Accept != Listener || b.definition.Notify {
 		svc.failures = 0 // a listener that was only executed has still to show that it lives
-		svc.spawns[attempts] = 0
+		svc.spawns.Reset()
 	}
 	d.checkAfter(b)
 	d.tellStarted(b)

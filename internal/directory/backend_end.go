@@ -118,7 +118,7 @@ func (d *Directory) failed(b *backend, why string, output []string) {
 	}
 	delay = min(delay, svc.definition.RetryMax)
 	if svc.definition.Probed {
-		delay = svc.spawns.spawnDelay(d.now)
+		delay = svc.spawnDelay(d.now)
 	}
 	svc.failures++
 	svc.notBefore = d.now + max(delay, 0)

@@ -2,6 +2,8 @@
 
 package directory
 
+import "github.com/switchboard-ipc/switchboard/internal/admission"
+
 // What is Probed is launched as often as the running-process broker would (its sections 8 and 18): 3 starts in 30 s, which a success
 // makes forgotten; and after a crash once more, then not before 30 s are over.
 const (
@@ -12,39 +14,26 @@ const (
 	crashSoon     = 1e9   // an end so soon after the launch is one, whatever the status
 )
 
-// budget is the starts and the crashes of a service, each with the time of the first that counts.
-type budget [4]int64
-
-const (
-	attemptsSince = iota
-	attempts
-	crashesSince
-	crashes
-)
-
-// count adds one, and reports how many there are since when.
-func (s *budget) count(since, n int, now int64) (int64, int64) {
-	if s[n] == 0 || now >= s[since]+spawnWindow {
-		s[since], s[n] = now, 0
-	}
-	s[n]++
-	return s[n], s[since]
+// spawnBudget and crashBudget are those of a new service, in nanoseconds.
+func spawnBudget() admission.Budget {
+	return admission.Budget{Attempts: spawnAttempts, Window: spawnWindow}
 }
 
+func crashBudget() admission.Budget { return admission.Budget{Attempts: 1, Window: spawnWindow} }
+
 // spawnDelay is how long after a failed start the next may be.
-func (s *budget) spawnDelay(now int64) int64 {
-	if s[attempts] >= spawnAttempts {
-		return max(s[attemptsSince]+spawnWindow-now, 1e6)
+func (svc *service) spawnDelay(now int64) int64 {
+	if spent, ends := svc.spawns.Spent(); spent {
+		return max(int64(ends)-now, 1e6)
 	}
 	return spawnRetry
 }
 
 // crashed notes that a process which was ready has failed.
 func (d *Directory) crashed(svc *service, b *backend, why string) {
-	n, since := svc.spawns.count(crashesSince, crashes, d.now)
 	svc.notBefore = d.now + crashRetry
-	if n > 1 {
-		svc.notBefore = since + spawnWindow
+	if wait := svc.crashes.Take(uint64(d.now)); wait > 0 {
+		svc.notBefore = d.now + int64(wait)
 	}
 	svc.failures++
 	svc.reason, svc.failedLast = why, b.id
@@ -67,7 +56,8 @@ func (d *Directory) Retry(key Key, now int64) Retry {
 	if svc == nil || svc.notBefore <= now {
 		return Retry{}
 	}
-	return Retry{svc.notBefore - now, svc.spawns[attempts] >= spawnAttempts, svc.reason}
+	spent, _ := svc.spawns.Spent()
+	return Retry{svc.notBefore - now, spent, svc.reason}
 }
 
 // Budgets calls f with each service that is Probed, how many starts it has used and has left, until when that counts (0: nothing is
@@ -77,11 +67,12 @@ func (d *Directory) Budgets(now int64, f func(key Key, used, left int, until int
 		if !svc.definition.Probed {
 			continue
 		}
-		used, until := int64(0), int64(0)
-		if now < svc.spawns[attemptsSince]+spawnWindow && svc.spawns[attempts] > 0 {
-			used, until = svc.spawns[attempts], svc.spawns[attemptsSince]+spawnWindow
+		used, until := 0, int64(0)
+		if !svc.spawns.Idle(uint64(now)) {
+			_, ends := svc.spawns.Spent()
+			used, until = svc.spawns.Counted.Used, int64(ends)
 		}
 		b := d.backends[svc.current]
-		f(svc.key(), int(used), max(0, spawnAttempts-int(used)), until, b != nil && b.state == starting)
+		f(svc.key(), used, svc.spawns.Remaining(uint64(now)), until, b != nil && b.state == starting)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/switchboard-ipc/switchboard/internal/admission"
 	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
@@ -86,7 +87,8 @@ type ServiceImage struct {
 	NotBefore  int64
 	Reason     string
 	FailedLast ID
-	Spawns     [4]int64 // budget
+	Spawns     admission.Budget
+	Crashes    admission.Budget
 	Unserved   bool
 }
 
@@ -160,7 +162,7 @@ func (d *Directory) Export() Image {
 	for _, svc := range byID(d.services) {
 		img.Services = append(img.Services, ServiceImage{
 			svc.id, svc.key(), svc.definition, svc.current, slices.Clone(svc.backends), slices.Clone(svc.waiting), svc.failures, svc.notBefore, svc.reason,
-			svc.failedLast, svc.spawns, svc.unserved,
+			svc.failedLast, svc.spawns, svc.crashes, svc.unserved,
 		})
 	}
 	for _, b := range byID(d.backends) {
@@ -290,7 +292,7 @@ func (d *Directory) importServices(img Image) error {
 		svc := &service{
 			id: si.ID, namespace: ns.id, name: si.Key.Name, version: si.Key.Version, scope: si.Key.Scope, definition: si.Definition, current: si.Current,
 			backends: slices.Clone(si.Backends), waiting: slices.Clone(si.Waiting), failures: si.Failures, notBefore: si.NotBefore, reason: si.Reason,
-			failedLast: si.FailedLast, spawns: si.Spawns, unserved: si.Unserved,
+			failedLast: si.FailedLast, spawns: si.Spawns, crashes: si.Crashes, unserved: si.Unserved,
 		}
 		d.services[svc.id] = svc
 		if ns.services == nil {

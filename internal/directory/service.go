@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+
+	"github.com/switchboard-ipc/switchboard/internal/admission"
 )
 
 // Key is what an instance is known by.
@@ -28,12 +30,13 @@ type service struct {
 	starting int  // of them with Connection, those without their connection yet
 	waiting  []ID // callers, in order
 
-	failures   int    // failed starts in a row
-	notBefore  int64  // when the next may be
-	reason     string // why the last failed
-	failedLast ID     // which that was
-	spawns     budget // of what is Probed
-	unserved   bool   // the last process ran for long, but left callers that it had not accepted
+	failures   int              // failed starts in a row
+	notBefore  int64            // when the next may be
+	reason     string           // why the last failed
+	failedLast ID               // which that was
+	spawns     admission.Budget // starts and crashes of what is Probed
+	crashes    admission.Budget
+	unserved   bool // the last process ran for long, but left callers that it had not accepted
 }
 
 func (svc *service) key() Key { return Key{svc.namespace, svc.name, svc.version, svc.scope} }
@@ -52,7 +55,7 @@ func (d *Directory) serviceOf(ns *namespace, name string, def Definition) *servi
 	if svc := ns.service(name, def.Version, def.Scope); svc != nil {
 		return svc
 	}
-	svc := &service{id: d.draw(), namespace: ns.id, name: name, version: def.Version, scope: def.Scope, definition: def}
+	svc := &service{id: d.draw(), namespace: ns.id, name: name, version: def.Version, scope: def.Scope, definition: def, spawns: spawnBudget(), crashes: crashBudget()}
 	d.services[svc.id] = svc
 	if ns.services == nil {
 		ns.services = make(map[string][]*service)
