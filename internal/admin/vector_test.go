@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/switchboard-ipc/switchboard/internal/admin"
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -42,34 +42,25 @@ type vector struct {
 func vectors(t *testing.T) []vector {
 	t.Helper()
 	var all []vector
-	for _, dir := range []string{"testdata", os.Getenv("SWITCHBOARD_VECTORS")} {
-		if dir == "" {
-			continue
+	for _, file := range vectortest.Files(t, "testdata") {
+		var content struct{ Vectors []json.RawMessage }
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(text, &content)
 		}
-		files, err := filepath.Glob(filepath.Join(dir, "*-vectors.json"))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", file, err)
 		}
-		for _, file := range files {
-			var content struct{ Vectors []json.RawMessage }
-			text, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(text, &content)
+		for _, raw := range content.Vectors {
+			var head struct{ Name string }
+			var v vector
+			if json.Unmarshal(raw, &head) != nil || !strings.HasPrefix(head.Name, "admin-") {
+				continue // of another format, or another subject
 			}
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
+			if err := json.Unmarshal(raw, &v); err != nil {
+				t.Fatalf("%s: %s: %v", file, head.Name, err)
 			}
-			for _, raw := range content.Vectors {
-				var head struct{ Name string }
-				var v vector
-				if json.Unmarshal(raw, &head) != nil || !strings.HasPrefix(head.Name, "admin-") {
-					continue // of another format, or another subject
-				}
-				if err := json.Unmarshal(raw, &v); err != nil {
-					t.Fatalf("%s: %s: %v", file, head.Name, err)
-				}
-				all = append(all, v)
-			}
+			all = append(all, v)
 		}
 	}
 	return all

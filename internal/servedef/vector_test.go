@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/internal/servedef"
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -34,44 +35,35 @@ type vector struct {
 func vectors(t *testing.T) []vector {
 	t.Helper()
 	var all []vector
-	for _, folder := range []string{filepath.Join("..", "..", "protocol", "envelope", "testdata"), os.Getenv("SWITCHBOARD_VECTORS")} {
-		if folder == "" {
-			continue
-		}
-		files, err := filepath.Glob(filepath.Join(folder, "*-vectors.json"))
+	for _, file := range vectortest.Files(t, filepath.Join("..", "..", "protocol", "envelope", "testdata")) {
+		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
+		var format struct {
+			Subject string
+			Vectors []json.RawMessage
+		}
+		if err := json.Unmarshal(data, &format); err != nil || !strings.HasPrefix(format.Subject, "running-process broker v1") {
+			continue // of another protocol
+		}
+		for _, raw := range format.Vectors {
+			var begin struct{ Name string }
+			var v vector
+			if err := json.Unmarshal(raw, &begin); err != nil {
 				t.Fatal(err)
 			}
-			var format struct {
-				Subject string
-				Vectors []json.RawMessage
+			if !strings.HasPrefix(begin.Name, "servicedef-") {
+				continue
 			}
-			if err := json.Unmarshal(data, &format); err != nil || !strings.HasPrefix(format.Subject, "running-process broker v1") {
-				continue // of another protocol
+			if err := json.Unmarshal(raw, &v); err != nil {
+				t.Fatalf("%s: %v", begin.Name, err)
 			}
-			for _, raw := range format.Vectors {
-				var begin struct{ Name string }
-				var v vector
-				if err := json.Unmarshal(raw, &begin); err != nil {
-					t.Fatal(err)
-				}
-				if !strings.HasPrefix(begin.Name, "servicedef-") {
-					continue
-				}
-				if err := json.Unmarshal(raw, &v); err != nil {
-					t.Fatalf("%s: %v", begin.Name, err)
-				}
-				all = append(all, v)
-			}
+			all = append(all, v)
 		}
 	}
 	if len(all) == 0 {
-		t.Skip("SKIPPED: there are no vectors in protocol/envelope/testdata or $SWITCHBOARD_VECTORS")
+		t.Fatal("no vector is a definition file")
 	}
 	return all
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/internal/admission"
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -34,13 +35,13 @@ func verdict(t *testing.T, what, want string, retry uint64) {
 var helloTimes = regexp.MustCompile(`(\d+) at (\d+)`)
 
 func vectorRateLimit(t *testing.T, v *vector) {
-	rate := admission.HelloRate{Limit: int(v.Input.number(t, "limit")), Window: v.Input.number(t, "window_ms")}
-	pid := uint32(v.Input.number(t, "pid"))
+	rate := admission.HelloRate{Limit: int(v.Input.Uint(t, "limit")), Window: v.Input.Uint(t, "window_ms")}
+	pid := uint32(v.Input.Uint(t, "pid"))
 	if pid == 0 {
 		pid = 4242
 	}
 	var at []uint64
-	for _, m := range helloTimes.FindAllStringSubmatch(v.Input.text(t, "hellos_at_ms"), -1) {
+	for _, m := range helloTimes.FindAllStringSubmatch(v.Input.Text(t, "hellos_at_ms"), -1) {
 		n, _ := strconv.Atoi(m[1])
 		ms, _ := strconv.ParseUint(m[2], 10, 64)
 		at = append(at, slices.Repeat([]uint64{ms}, n)...)
@@ -69,7 +70,7 @@ func vectorRateLimit(t *testing.T, v *vector) {
 		if first < 1 || last > len(at) {
 			t.Fatalf("unknown Hello %q", key)
 		}
-		want := v.Expect.text(t, key)
+		want := v.Expect.Text(t, key)
 		for i := first; i <= last; i++ {
 			verdict(t, fmt.Sprintf("Hello %d", i), want, retries[i-1])
 		}
@@ -78,8 +79,8 @@ func vectorRateLimit(t *testing.T, v *vector) {
 
 func vectorBudget(t *testing.T, v *vector) {
 	var b admission.Budget
-	if outcomes := v.Input.list(t, "outcomes"); outcomes != nil {
-		if all := v.Expect.text(t, "all"); all != "launched" {
+	if outcomes := v.Input.List(t, "outcomes"); outcomes != nil {
+		if all := v.Expect.Text(t, "all"); all != "launched" {
 			t.Fatalf("unknown outcome %q", all)
 		}
 		for i, outcome := range texts(outcomes) {
@@ -90,20 +91,20 @@ func vectorBudget(t *testing.T, v *vector) {
 		}
 		return
 	}
-	if v.Input.take("all_fail") != true {
+	if v.Input.Take("all_fail") != true {
 		t.Fatal("unknown outcomes")
 	}
-	for _, x := range v.Input.list(t, "attempts_at_ms") {
-		ms := toNumber(t, x)
+	for _, x := range v.Input.List(t, "attempts_at_ms") {
+		ms := vectortest.Uint(t, x)
 		key := strconv.FormatUint(ms, 10)
-		verdict(t, key, v.Expect.text(t, key), b.Take(ms))
+		verdict(t, key, v.Expect.Text(t, key), b.Take(ms))
 	}
 }
 
 func vectorPressure(t *testing.T, v *vector) {
 	var p admission.Pressure
 	var got []any
-	for _, event := range texts(v.Input.list(t, "events")) {
+	for _, event := range texts(v.Input.List(t, "events")) {
 		switch event {
 		case "EMFILE", "ENFILE":
 			p.Exhausted()
@@ -114,27 +115,27 @@ func vectorPressure(t *testing.T, v *vector) {
 		}
 		got = append(got, p.Demoted())
 	}
-	if want := v.Expect.list(t, "demoted_after_each"); !slices.Equal(got, want) {
+	if want := v.Expect.List(t, "demoted_after_each"); !slices.Equal(got, want) {
 		t.Errorf("demoted: %v, not %v", got, want)
 	}
 }
 
 func vectorBackoff(t *testing.T, v *vector) {
-	sleeps := v.Expect.list(t, "sleep_ms")
-	for i, x := range v.Input.list(t, "attempts") {
-		if got := admission.ReadyBackoff(int(toNumber(t, x))); got != toNumber(t, sleeps[i]) {
+	sleeps := v.Expect.List(t, "sleep_ms")
+	for i, x := range v.Input.List(t, "attempts") {
+		if got := admission.ReadyBackoff(int(vectortest.Uint(t, x))); got != vectortest.Uint(t, sleeps[i]) {
 			t.Errorf("after attempt %v: %d ms, not %v", x, got, sleeps[i])
 		}
 	}
-	if v.Expect.number(t, "ceiling_ms") != admission.ReadyCeiling {
+	if v.Expect.Uint(t, "ceiling_ms") != admission.ReadyCeiling {
 		t.Error("another ceiling")
 	}
 }
 
 func vectorPercentiles(t *testing.T, v *vector) {
 	var samples []uint64
-	for _, x := range v.Input.list(t, "samples_us") {
-		samples = append(samples, toNumber(t, x))
+	for _, x := range v.Input.List(t, "samples_us") {
+		samples = append(samples, vectortest.Uint(t, x))
 	}
 	slices.Sort(samples)
 	for key := range v.Expect {
@@ -142,16 +143,16 @@ func vectorPercentiles(t *testing.T, v *vector) {
 		if err != nil {
 			t.Fatalf("unknown percentile %q", key)
 		}
-		if got, want := admission.NearestRank(samples, p), v.Expect.number(t, key); got != want {
+		if got, want := admission.NearestRank(samples, p), v.Expect.Uint(t, key); got != want {
 			t.Errorf("%s is %d, not %d", key, got, want)
 		}
 	}
 }
 
 func vectorGate(t *testing.T, v *vector) {
-	budget := v.Input.object(t, "budget")
-	budget.take("warmup") // is the measurement's
-	gate := admission.Gate{P50: budget.number(t, "p50_us"), P99: budget.number(t, "p99_us"), Samples: int(budget.number(t, "samples"))}
+	budget := v.Input.Object(t, "budget")
+	budget.Take("warmup") // is the measurement's
+	gate := admission.Gate{P50: budget.Uint(t, "p50_us"), P99: budget.Uint(t, "p99_us"), Samples: int(budget.Uint(t, "samples"))}
 	if gate != admission.DefaultGate || len(budget) > 0 {
 		t.Errorf("the gate is %v; %v", gate, budget)
 	}
@@ -170,7 +171,7 @@ func vectorGate(t *testing.T, v *vector) {
 		} else {
 			t.Fatalf("unknown run %q", key)
 		}
-		if got, want := gate.Met(samples), v.Expect.text(t, key); got != strings.HasPrefix(want, "pass") {
+		if got, want := gate.Met(samples), v.Expect.Text(t, key); got != strings.HasPrefix(want, "pass") {
 			t.Errorf("%s: met %t, not %s", key, got, want)
 		}
 	}
@@ -178,12 +179,12 @@ func vectorGate(t *testing.T, v *vector) {
 
 func vectorTokenStore(t *testing.T, v *vector) {
 	var tokens envelope.Tokens
-	token := issue(t, &tokens, v.Input.number(t, "issue_at_ms"))
+	token := issue(t, &tokens, v.Input.Uint(t, "issue_at_ms"))
 	names := map[error]string{
 		nil: "consumed", envelope.ErrTokenMismatch: "TokenMismatch", envelope.ErrTokenNotPending: "TokenNotPending",
 		envelope.ErrTokenExpired: "TokenExpired",
 	}
-	for i, x := range v.Input.list(t, "present") {
+	for i, x := range v.Input.List(t, "present") {
 		present := x.([]any)
 		got := token
 		switch present[0] {
@@ -193,8 +194,8 @@ func vectorTokenStore(t *testing.T, v *vector) {
 		default:
 			t.Fatalf("unknown token %v", present[0])
 		}
-		err := tokens.Consume(token, got[:], toNumber(t, present[1]))
-		want := v.Expect.text(t, strconv.Itoa(i+1))
+		err := tokens.Consume(token, got[:], vectortest.Uint(t, present[1]))
+		want := v.Expect.Text(t, strconv.Itoa(i+1))
 		if name := names[err]; name == "" || !strings.HasPrefix(want, name) {
 			t.Errorf("%v: %v, not %s", present, err, want)
 		}
@@ -216,7 +217,7 @@ func issue(t *testing.T, tokens *envelope.Tokens, now uint64) [16]byte {
 }
 
 func vectorAckDeadline(t *testing.T, v *vector) {
-	registered := v.Input.number(t, "registered_at_ms")
+	registered := v.Input.Uint(t, "registered_at_ms")
 	for key := range v.Expect {
 		if key == "second_ack" {
 			continue
@@ -231,7 +232,7 @@ func vectorAckDeadline(t *testing.T, v *vector) {
 			t.Fatal(err)
 		}
 		err = tokens.Acknowledge(token, token[:], after)
-		switch want := v.Expect.text(t, key); {
+		switch want := v.Expect.Text(t, key); {
 		case want == "ok" && err == nil:
 		case strings.HasPrefix(want, "AckDeadlineExceeded") && err == envelope.ErrAckDeadline:
 		default:
@@ -244,11 +245,11 @@ func vectorAckDeadline(t *testing.T, v *vector) {
 			t.Fatalf("unknown outcome %v", v.Expect["second_ack"])
 		}
 	}
-	v.Expect.take("second_ack")
+	v.Expect.Take("second_ack")
 }
 
 func vectorDisable(t *testing.T, v *vector) {
-	for _, x := range v.Input.list(t, "values") {
+	for _, x := range v.Input.List(t, "values") {
 		value, set := x.(string)
 		key := value
 		if !set {
@@ -259,7 +260,7 @@ func vectorDisable(t *testing.T, v *vector) {
 		if err != nil {
 			got = "error"
 		}
-		if want := v.Expect.text(t, key); got != want {
+		if want := v.Expect.Text(t, key); got != want {
 			t.Errorf("%s: %s, not %s", key, got, want)
 		}
 	}
@@ -272,14 +273,14 @@ func vectorRanges(t *testing.T, v *vector) {
 	}
 	var seen int
 	for name, lane := range lanes {
-		for _, id := range v.Expect.list(t, name) {
+		for _, id := range v.Expect.List(t, name) {
 			seen++
-			if got := envelope.Classify(uint32(toNumber(t, id))); got != lane {
+			if got := envelope.Classify(uint32(vectortest.Uint(t, id))); got != lane {
 				t.Errorf("%v is in lane %d, not %s", id, got, name)
 			}
 		}
 	}
-	if ids := v.Input.list(t, "ids"); len(ids) != seen {
+	if ids := v.Input.List(t, "ids"); len(ids) != seen {
 		t.Errorf("%d ids, and %d are classified", len(ids), seen)
 	}
 }

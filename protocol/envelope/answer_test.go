@@ -30,14 +30,14 @@ type setup struct {
 func (v *vector) setup(t *testing.T) setup {
 	t.Helper()
 	s := setup{demoted: strings.Contains(v.What, "demoted"), second: strings.Contains(v.What, "second Hello")}
-	s.kernelPID = uint32(v.Setup.number(t, "kernel_pid"))
-	if v.Setup.has("service_name") {
+	s.kernelPID = uint32(v.Setup.Uint(t, "kernel_pid"))
+	if v.Setup.Has("service_name") {
 		d := &envelope.ServiceDefinition{
-			ServiceName:      v.Setup.text(t, "service_name"),
-			MinVersion:       v.Setup.text(t, "min_version"),
-			VersionAllowList: texts(v.Setup.list(t, "version_allow_list")),
+			ServiceName:      v.Setup.Text(t, "service_name"),
+			MinVersion:       v.Setup.Text(t, "min_version"),
+			VersionAllowList: texts(v.Setup.List(t, "version_allow_list")),
 		}
-		if want := v.Setup.text(t, "isolation"); want != "" {
+		if want := v.Setup.Text(t, "isolation"); want != "" {
 			for ; d.Isolation.String() != want; d.Isolation++ {
 				if d.Isolation.String() == "" {
 					t.Fatalf("unknown isolation %v", want)
@@ -45,9 +45,9 @@ func (v *vector) setup(t *testing.T) setup {
 			}
 		}
 		s.handler, s.service = true, d
-		s.version = v.Setup.text(t, "daemon_version")
-		s.pipe = v.Setup.text(t, "backend_pipe")
-		s.capabilities = v.Setup.number(t, "server_capabilities")
+		s.version = v.Setup.Text(t, "daemon_version")
+		s.pipe = v.Setup.Text(t, "backend_pipe")
+		s.capabilities = v.Setup.Uint(t, "server_capabilities")
 	}
 	if strings.Contains(v.What, "composite token") {
 		s.handler, s.authority = true, true
@@ -160,10 +160,10 @@ func (s setup) administer(f envelope.Frame) (envelope.Frame, bool) {
 func (v *vector) request(t *testing.T) []byte {
 	t.Helper()
 	b := v.bytes(t)
-	if !v.Expect.has("body_len") {
+	if !v.Expect.Has("body_len") {
 		return b
 	}
-	want := int(v.Expect.number(t, "body_len"))
+	want := int(v.Expect.Uint(t, "body_len"))
 	f := envelope.Frame{
 		EnvelopeVersion: envelope.Version, RequestID: 7,
 		TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", TraceState: "vendor=value",
@@ -183,7 +183,7 @@ func (v *vector) request(t *testing.T) []byte {
 		full := f.AppendFramed(nil)
 		if len(full)-envelope.HeaderSize == want {
 			wantHex(t, "the header", full[:envelope.HeaderSize], v.Hex)
-			if v.Expect.has("auth_token_len") && int(v.Expect.number(t, "auth_token_len")) != size {
+			if v.Expect.Has("auth_token_len") && int(v.Expect.Uint(t, "auth_token_len")) != size {
 				t.Errorf("the token has %d bytes", size)
 			}
 			return full

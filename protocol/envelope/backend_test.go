@@ -33,7 +33,7 @@ func init() {
 // wantError fails unless err has the text that the vector's key has.
 func wantError(t *testing.T, v *vector, err error, key string) {
 	t.Helper()
-	want := v.Expect.text(t, key)
+	want := v.Expect.Text(t, key)
 	if err == nil || err.Error() != want {
 		t.Errorf("the error is %v, not %q", err, want)
 	}
@@ -41,7 +41,7 @@ func wantError(t *testing.T, v *vector, err error, key string) {
 
 func vectorProbeRequest(t *testing.T, v *vector) {
 	f := frame(t, v.bytes(t))
-	if id := v.Expect.number(t, "request_id"); f.RequestID != id || binary.LittleEndian.Uint64(f.Payload) != id {
+	if id := v.Expect.Uint(t, "request_id"); f.RequestID != id || binary.LittleEndian.Uint64(f.Payload) != id {
 		t.Errorf("the id is %d, not %d", f.RequestID, id)
 	}
 	wantHex(t, "the request", envelope.ProbeRequest([32]byte(f.Payload)).AppendFramed(nil), v.Hex)
@@ -50,13 +50,13 @@ func vectorProbeRequest(t *testing.T, v *vector) {
 		t.Fatal(err)
 	}
 	want := slices.Concat(f.Payload, []byte{8, 1, 0x1a, 0x20, 7}, make([]byte, 31))
-	if v.Expect.take("reply_payload") != "nonce || DaemonProcess || 1a20 || sha256" || !slices.Equal(reply.Payload, want) {
+	if v.Expect.Take("reply_payload") != "nonce || DaemonProcess || 1a20 || sha256" || !slices.Equal(reply.Payload, want) {
 		t.Errorf("the reply's payload is %x", reply.Payload)
 	}
 }
 
 func vectorProbeServe(t *testing.T, v *vector) {
-	if v.Expect.text(t, "serve") != "error" {
+	if v.Expect.Text(t, "serve") != "error" {
 		t.Fatal("unknown outcome of serving a probe")
 	}
 	_, err := envelope.ProbeReply(frame(t, v.bytes(t)), envelope.DaemonProcess{}, [32]byte{})
@@ -70,16 +70,16 @@ func identity(t *testing.T) (d envelope.DaemonProcess, sha256 []byte) {
 		if v.Name != "probe-response-ok" {
 			continue
 		}
-		id := v.Expect.object(t, "identity")
-		idle := uint32(id.number(t, "idle_timeout_secs"))
+		id := v.Expect.Object(t, "identity")
+		idle := uint32(id.Uint(t, "idle_timeout_secs"))
 		d = envelope.DaemonProcess{
-			PID: uint32(id.number(t, "pid")), ExePath: id.text(t, "exe_path"), StartedAtUnixMS: id.number(t, "started_at_unix_ms"),
-			BootID: id.text(t, "boot_id"), IdleTimeoutSecs: &idle, ExeHashAlgorithm: envelope.HashAlgorithm,
-			ExeHash: unhex(t, id.text(t, "exe_hash")),
+			PID: uint32(id.Uint(t, "pid")), ExePath: id.Text(t, "exe_path"), StartedAtUnixMS: id.Uint(t, "started_at_unix_ms"),
+			BootID: id.Text(t, "boot_id"), IdleTimeoutSecs: &idle, ExeHashAlgorithm: envelope.HashAlgorithm,
+			ExeHash: unhex(t, id.Text(t, "exe_hash")),
 		}
-		endpoint := id.object(t, "endpoint")
-		d.IPCEndpoint = &envelope.Endpoint{NamespaceID: endpoint.text(t, "namespace_id"), Path: endpoint.text(t, "path")}
-		return d, unhex(t, id.text(t, "legacy_sha256"))
+		endpoint := id.Object(t, "endpoint")
+		d.IPCEndpoint = &envelope.Endpoint{NamespaceID: endpoint.Text(t, "namespace_id"), Path: endpoint.Text(t, "path")}
+		return d, unhex(t, id.Text(t, "legacy_sha256"))
 	}
 	t.Fatal("no probe-response-ok")
 	return d, nil
@@ -89,12 +89,12 @@ func vectorProbeReply(t *testing.T, v *vector) {
 	want, sha256 := identity(t)
 	reply := frame(t, v.bytes(t))
 	err := envelope.CheckProbeReply(reply, probeNonce, want)
-	switch verify := v.Expect.text(t, "verify"); {
+	switch verify := v.Expect.Text(t, "verify"); {
 	case verify == "ok":
 		if err != nil {
 			t.Error(err)
 		}
-		if v.Expect.take("identity") != nil {
+		if v.Expect.Take("identity") != nil {
 			ours, err := envelope.ProbeReply(envelope.ProbeRequest(probeNonce), want, [32]byte(sha256))
 			if err != nil {
 				t.Fatal(err)
@@ -106,9 +106,9 @@ func vectorProbeReply(t *testing.T, v *vector) {
 		}
 	case verify != "error":
 		t.Fatalf("unknown outcome %q", verify)
-	case v.Expect.has("mismatch_field"):
+	case v.Expect.Has("mismatch_field"):
 		var mismatch *envelope.MismatchError
-		field := v.Expect.text(t, "mismatch_field")
+		field := v.Expect.Text(t, "mismatch_field")
 		if !errors.As(err, &mismatch) || strings.TrimPrefix(mismatch.Field, "ipc_") != strings.TrimPrefix(field, "ipc_") {
 			t.Errorf("the error is %v, not about %s", err, field)
 		}
@@ -118,7 +118,7 @@ func vectorProbeReply(t *testing.T, v *vector) {
 }
 
 func vectorMux(t *testing.T, v *vector) {
-	mux := v.Expect.text(t, "mux")
+	mux := v.Expect.Text(t, "mux")
 	if mux == "legacy" { // another protocol's bytes
 		var framing *envelope.FramingError
 		if _, err := envelope.Header(v.bytes(t)); !errors.As(err, &framing) {
@@ -133,7 +133,7 @@ func vectorMux(t *testing.T, v *vector) {
 			t.Error(f.PayloadProtocol, err)
 		}
 	case "payload":
-		served := uint32(v.Expect.number(t, "payload_protocol"))
+		served := uint32(v.Expect.Uint(t, "payload_protocol"))
 		if err := envelope.CheckServed(f.PayloadProtocol, 0x7000, served); err != nil {
 			t.Error(err)
 		}
@@ -147,7 +147,7 @@ func vectorMux(t *testing.T, v *vector) {
 func vectorAck(t *testing.T, v *vector) {
 	f := frame(t, v.bytes(t))
 	ack, err := envelope.CheckAck(f, offer)
-	switch outcome := v.Expect.text(t, "ack"); outcome {
+	switch outcome := v.Expect.Text(t, "ack"); outcome {
 	case "ok":
 		if err != nil || !ack.Accepted {
 			t.Errorf("the ack is %v, %v", ack, err)
@@ -171,7 +171,7 @@ func vectorAck(t *testing.T, v *vector) {
 
 // rejection checks that a backend of ours would have written the same.
 func rejection(t *testing.T, v *vector, ack envelope.HandoffAck) {
-	detail := v.Expect.text(t, "error_detail")
+	detail := v.Expect.Text(t, "error_detail")
 	if ack.ErrorDetail != detail {
 		t.Errorf("the detail is %q, not %q", ack.ErrorDetail, detail)
 	}
@@ -190,7 +190,7 @@ func rejection(t *testing.T, v *vector, ack envelope.HandoffAck) {
 func vectorReady(t *testing.T, v *vector) {
 	f := frame(t, v.bytes(t))
 	err := envelope.CheckReady(f, offeredToken[:])
-	switch client := v.Expect.text(t, "client"); {
+	switch client := v.Expect.Text(t, "client"); {
 	case client == "adopt":
 		if err != nil {
 			t.Error(err)
@@ -204,7 +204,7 @@ func vectorReady(t *testing.T, v *vector) {
 }
 
 func vectorOffer(t *testing.T, v *vector) {
-	if v.Expect.text(t, "offer") != "error" {
+	if v.Expect.Text(t, "offer") != "error" {
 		t.Fatal("unknown outcome of an offer")
 	}
 	f := frame(t, v.bytes(t))

@@ -15,8 +15,8 @@ import (
 // vectorHeader is something with a header in front of it.
 func vectorHeader(t *testing.T, v *vector) {
 	b := v.bytes(t)
-	wantHex(t, "the header", b[:envelope.HeaderSize], v.Expect.text(t, "header_hex"))
-	n := int(v.Expect.number(t, "body_len"))
+	wantHex(t, "the header", b[:envelope.HeaderSize], v.Expect.Text(t, "header_hex"))
+	n := int(v.Expect.Uint(t, "body_len"))
 	if got, err := envelope.Header(b); got != n || err != nil || len(b) != envelope.HeaderSize+n {
 		t.Errorf("Header returns %d, %v", got, err)
 	}
@@ -26,10 +26,10 @@ func vectorHeader(t *testing.T, v *vector) {
 func vectorFraming(t *testing.T, v *vector) {
 	b := v.bytes(t)
 	limit := envelope.MaxBody
-	if v.Expect.has("cap") {
-		limit = int(v.Expect.number(t, "cap"))
+	if v.Expect.Has("cap") {
+		limit = int(v.Expect.Uint(t, "cap"))
 	}
-	read := v.Expect.text(t, "read")
+	read := v.Expect.Text(t, "read")
 	n, err := envelope.HeaderWithin(b, limit)
 	switch {
 	case read == "ok":
@@ -40,9 +40,9 @@ func vectorFraming(t *testing.T, v *vector) {
 			}
 			bodies = append(bodies, rest[envelope.HeaderSize:envelope.HeaderSize+n])
 		}
-		if v.Expect.has("body_hex") {
-			wantHex(t, "the body", bytes.Join(bodies, nil), v.Expect.text(t, "body_hex"))
-		} else if want := v.Expect.list(t, "bodies"); fmt.Sprintf("%s", bodies) != fmt.Sprintf("%s", want) {
+		if v.Expect.Has("body_hex") {
+			wantHex(t, "the body", bytes.Join(bodies, nil), v.Expect.Text(t, "body_hex"))
+		} else if want := v.Expect.List(t, "bodies"); fmt.Sprintf("%s", bodies) != fmt.Sprintf("%s", want) {
 			t.Errorf("the bodies are %s, not %s", bodies, want)
 		}
 	case read != "error":
@@ -55,10 +55,10 @@ func vectorFraming(t *testing.T, v *vector) {
 }
 
 func framingError(t *testing.T, v *vector, n int, err error) {
-	switch kind := v.Expect.text(t, "kind"); kind {
+	switch kind := v.Expect.Text(t, "kind"); kind {
 	case "UnsupportedFramingVersion":
 		var framing *envelope.FramingError
-		if !errors.As(err, &framing) || uint64(framing.Byte) != v.Expect.number(t, "got") || v.Expect.number(t, "expected") != envelope.Version {
+		if !errors.As(err, &framing) || uint64(framing.Byte) != v.Expect.Uint(t, "got") || v.Expect.Uint(t, "expected") != envelope.Version {
 			t.Errorf("Header returns %v", err)
 		}
 		if _, err := envelope.Header(v.bytes(t)[:1]); !errors.As(err, &framing) {
@@ -66,11 +66,11 @@ func framingError(t *testing.T, v *vector, n int, err error) {
 		}
 	case "FrameTooLarge":
 		var length *envelope.LengthError
-		if !errors.As(err, &length) || !errors.Is(err, envelope.ErrTooLong) || uint64(length.Length) != v.Expect.number(t, "body_length") {
+		if !errors.As(err, &length) || !errors.Is(err, envelope.ErrTooLong) || uint64(length.Length) != v.Expect.Uint(t, "body_length") {
 			t.Errorf("Header returns %v", err)
 		}
 	case "UnexpectedEof":
-		if got := envelope.Missing(v.bytes(t)); err != nil || got != v.Expect.text(t, "context") {
+		if got := envelope.Missing(v.bytes(t)); err != nil || got != v.Expect.Text(t, "context") {
 			t.Errorf("Header returns %d, %v; %q is missing", n, err, got)
 		}
 	default:
@@ -79,10 +79,10 @@ func framingError(t *testing.T, v *vector, n int, err error) {
 }
 
 func vectorSideband(t *testing.T, v *vector) {
-	if n := v.Expect.number(t, "recv_len"); n != envelope.TokenSize || len(v.bytes(t)) != int(n) || v.Expect.take("framed") != false {
+	if n := v.Expect.Uint(t, "recv_len"); n != envelope.TokenSize || len(v.bytes(t)) != int(n) || v.Expect.Take("framed") != false {
 		t.Errorf("it is not a bare token: %d", n)
 	}
-	v.Expect.take("ancillary") // is the socket's
+	v.Expect.Take("ancillary") // is the socket's
 	if err := (envelope.HandoffOffer{Token: v.bytes(t)}).CheckToken(offeredToken); err != nil {
 		t.Error(hex.EncodeToString(offeredToken[:]), err)
 	}

@@ -8,12 +8,13 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
 // seed adds the bytes of all vectors, and the bodies and payloads in them.
 func seed(f *testing.F) {
-	for _, file := range vectorFiles(f) {
+	for _, file := range vectortest.Files(f, "testdata") {
 		for _, v := range readVectors(f, file) {
 			b := v.bytes(f)
 			f.Add(b)

@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
 )
 
@@ -78,12 +78,12 @@ func wantHex(t *testing.T, what string, got []byte, want string) {
 // vectorMessage is a message with the values of its fields; or, framed, with
 // some of them beside the message's name.
 func vectorMessage(t *testing.T, v *vector) {
-	name := v.Expect.text(t, "message")
-	if !v.Expect.has("fields") {
+	name := v.Expect.Text(t, "message")
+	if !v.Expect.Has("fields") {
 		framedMessage(t, v, name)
 		return
 	}
-	if decode := v.Expect.take("decode"); decode != nil && decode != "ok" {
+	if decode := v.Expect.Take("decode"); decode != nil && decode != "ok" {
 		t.Fatalf("unknown expectation of decoding: %v", decode)
 	}
 	m := reflect.ValueOf(parse(t, name, v.bytes(t)))
@@ -103,7 +103,7 @@ func vectorMessage(t *testing.T, v *vector) {
 			t.Errorf("%s is %v, not %v", key, f, want)
 		}
 	}
-	if v.Expect.take("encode_exact") == true {
+	if v.Expect.Take("encode_exact") == true {
 		wantHex(t, "the encoding of the fields", built.Interface().(message).Append(nil), v.Hex)
 		wantHex(t, "the encoding of what was decoded", m.Interface().(message).Append(nil), v.Hex)
 	}
@@ -112,7 +112,7 @@ func vectorMessage(t *testing.T, v *vector) {
 // fields returns expect.fields, which may be those of another vector.
 func (v *vector) fields(t *testing.T) values {
 	t.Helper()
-	switch x := v.Expect.take("fields").(type) {
+	switch x := v.Expect.Take("fields").(type) {
 	case map[string]any:
 		return x
 	case string:
@@ -168,7 +168,7 @@ func fill(t *testing.T, v *vector, key string, f reflect.Value, x any) {
 	case bool:
 		f.SetBool(x)
 	case json.Number:
-		setNumber(t, f, toNumber(t, x))
+		setNumber(t, f, vectortest.Uint(t, x))
 	case string:
 		switch {
 		case f.Kind() == reflect.String:
@@ -178,7 +178,7 @@ func fill(t *testing.T, v *vector, key string, f reflect.Value, x any) {
 				f.SetBytes(unhex(t, x))
 			}
 		case strings.HasPrefix(x, "0x"):
-			setNumber(t, f, toNumber(t, x))
+			setNumber(t, f, vectortest.Uint(t, x))
 		default:
 			i := slices.Index(enumNames[f.Type()], x)
 			if i < 0 {
@@ -236,31 +236,12 @@ func setNumber(t *testing.T, f reflect.Value, n uint64) {
 	}
 }
 
-// toNumber reads 12, "12" and "0x0c".
-func toNumber(t *testing.T, x any) uint64 {
-	t.Helper()
-	var s string
-	switch x := x.(type) {
-	case json.Number:
-		s = x.String()
-	case string:
-		s = x
-	default:
-		t.Fatalf("not a number: %v", x)
-	}
-	n, err := strconv.ParseUint(s, 0, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // framedMessage is a message in a frame.
 func framedMessage(t *testing.T, v *vector, name string) {
 	f := frame(t, v.bytes(t))
 	if name == "SessionFrame" {
 		m := parse(t, name, f.Payload).(envelope.SessionFrame)
-		want := v.Expect.text(t, "kind")
+		want := v.Expect.Text(t, "kind")
 		kinds := []string{"", "stdin", "stdin_eof", "stdout", "stderr", "exit", "start"}
 		if int(m.Kind) >= len(kinds) || kinds[m.Kind] != want || f.PayloadProtocol != envelope.Stdio {
 			t.Errorf("it is %v of %#x", m, f.PayloadProtocol)
@@ -283,7 +264,7 @@ func framedMessage(t *testing.T, v *vector, name string) {
 		if !reflect.DeepEqual(got.Interface(), want.Interface()) {
 			t.Errorf("%s is %v, not %v", key, got, want)
 		}
-		v.Expect.take(key)
+		v.Expect.Take(key)
 	}
 	if offer, ok := m.Interface().(envelope.HandoffOffer); ok {
 		if _, err := envelope.CheckOffer(f); err != nil {

@@ -14,8 +14,8 @@ import (
 )
 
 func vectorIdentity(t *testing.T, v *vector) {
-	input := v.Expect.text(t, "input")
-	if want := v.Expect.text(t, "hash16"); envelope.Hash16(input) != want || string(v.bytes(t)) != input {
+	input := v.Expect.Text(t, "input")
+	if want := v.Expect.Text(t, "hash16"); envelope.Hash16(input) != want || string(v.bytes(t)) != input {
 		t.Errorf("the hash is %s, not %s", envelope.Hash16(input), want)
 	}
 	if digits, ok := strings.CutPrefix(input, "windows-sid:"); ok && envelope.WindowsIdentity(unhex(t, digits)) != input {
@@ -24,13 +24,13 @@ func vectorIdentity(t *testing.T, v *vector) {
 }
 
 func vectorAddress(t *testing.T, v *vector) {
-	bare := v.Expect.text(t, "bare_name")
+	bare := v.Expect.Text(t, "bare_name")
 	if string(v.bytes(t)) != bare || bareName(t, bare) != bare {
 		t.Errorf("the name is %s, not %s", bareName(t, bare), bare)
 	}
-	uid := uint32(v.Setup.number(t, "linux_uid"))
-	macUID := uint32(v.Setup.number(t, "macos_uid"))
-	runtimeDir, tmp := v.Setup.text(t, "XDG_RUNTIME_DIR"), v.Setup.text(t, "macos_TMPDIR")
+	uid := uint32(v.Setup.Uint(t, "linux_uid"))
+	macUID := uint32(v.Setup.Uint(t, "macos_uid"))
+	runtimeDir, tmp := v.Setup.Text(t, "XDG_RUNTIME_DIR"), v.Setup.Text(t, "macos_TMPDIR")
 	for key, f := range map[string]func() (string, error){
 		"linux":                        func() (string, error) { return envelope.LinuxPath(runtimeDir, uid, bare) },
 		"linux_no_runtime_dir_uid1000": func() (string, error) { return envelope.LinuxPath("", 1000, bare) },
@@ -39,7 +39,7 @@ func vectorAddress(t *testing.T, v *vector) {
 		"windows":                      func() (string, error) { return envelope.WindowsPath(bare) },
 	} {
 		got, err := f()
-		switch want := v.Expect.take(key).(type) {
+		switch want := v.Expect.Take(key).(type) {
 		case nil:
 		case string:
 			if got != want || err != nil {
@@ -98,20 +98,20 @@ func vectorValid(t *testing.T, v *vector) {
 	default:
 		t.Fatal("unknown kind of text")
 	}
-	if want, ok := v.Expect.take("valid").(bool); !ok || got != want {
+	if want, ok := v.Expect.Take("valid").(bool); !ok || got != want {
 		t.Errorf("%q is valid: %t, not %t", s, got, want)
 	}
 }
 
 func vectorPolicy(t *testing.T, v *vector) {
-	wanted := v.Input.text(t, "wanted")
+	wanted := v.Input.Text(t, "wanted")
 	d := envelope.ServiceDefinition{
-		MinVersion: v.Input.text(t, "min_version"), VersionAllowList: texts(v.Input.list(t, "allow_list")),
+		MinVersion: v.Input.Text(t, "min_version"), VersionAllowList: texts(v.Input.List(t, "allow_list")),
 	}
 	results := map[string]*envelope.Refusal{
 		"allowed": nil, "below": &envelope.RefusedBelowFloor, "not-in-list": &envelope.RefusedNotAllowed,
 	}
-	result := v.Expect.text(t, "result")
+	result := v.Expect.Text(t, "result")
 	want, known := results[result]
 	if got := envelope.CheckPolicy(d, wanted); !known || got != want {
 		t.Errorf("%s: %v, not %s", wanted, got, result)
@@ -126,7 +126,7 @@ func vectorPolicyV2(t *testing.T, v *vector) {
 		if !ok || !marked || envelope.AtLeast(wanted, floor) == (wrong == "allowed") {
 			t.Errorf("%s: %v", key, x)
 		}
-		v.Expect.take(key)
+		v.Expect.Take(key)
 	}
 }
 
@@ -146,7 +146,7 @@ func vectorDefinition(t *testing.T, v *vector) {
 	} else if !v2 { // the original's loader of version 2 checks nothing
 		err = envelope.CheckDefinition(requested, d)
 	}
-	switch load := v.Expect.text(t, "load"); load {
+	switch load := v.Expect.Text(t, "load"); load {
 	case "ok":
 		if err != nil {
 			t.Error(err)
@@ -156,7 +156,7 @@ func vectorDefinition(t *testing.T, v *vector) {
 		if err == nil {
 			t.Fatal("it is loaded")
 		}
-		if prefix := v.Expect.text(t, "detail_prefix"); prefix == "" {
+		if prefix := v.Expect.Text(t, "detail_prefix"); prefix == "" {
 			wantError(t, v, err, "detail")
 		} else if !strings.HasPrefix(err.Error(), prefix) {
 			t.Errorf("the error is %v, not %s", err, prefix)
@@ -164,19 +164,19 @@ func vectorDefinition(t *testing.T, v *vector) {
 	default:
 		t.Fatalf("unknown outcome %q", load)
 	}
-	if refusal := v.Expect.object(t, "hello_refusal"); refusal != nil {
+	if refusal := v.Expect.Object(t, "hello_refusal"); refusal != nil {
 		got := envelope.DefinitionRefusal(err)
-		if uint64(got.Code) != refusal.number(t, "code") || got.Reason != refusal.text(t, "reason") {
+		if uint64(got.Code) != refusal.Uint(t, "code") || got.Reason != refusal.Text(t, "reason") {
 			t.Errorf("the refusal is %v", got)
 		}
 	}
-	if want := v.Expect.text(t, "instance"); want != "" {
+	if want := v.Expect.Text(t, "instance"); want != "" {
 		if got, err := envelope.InstanceID(d); got != want {
 			t.Errorf("the instance is %s, %v, not %s", got, err, want)
 		}
 	}
 	// The original does not launch it; whether a broker does is its choice.
-	if launch := v.Expect.text(t, "launch"); launch != "" &&
+	if launch := v.Expect.Text(t, "launch"); launch != "" &&
 		(launch != "error: backend per_version_binary_dir is empty" || d.PerVersionBinaryDir != "") {
 		t.Errorf("unknown outcome of launching: %s", launch)
 	}
@@ -184,8 +184,8 @@ func vectorDefinition(t *testing.T, v *vector) {
 
 func vectorManifest(t *testing.T, v *vector) {
 	m, err := envelope.CheckManifest(v.bytes(t))
-	read := v.Expect.text(t, "read")
-	switch kind := v.Expect.text(t, "kind"); {
+	read := v.Expect.Text(t, "read")
+	switch kind := v.Expect.Text(t, "kind"); {
 	case read == "ok", strings.HasPrefix(read, "ok or "):
 		if err != nil {
 			t.Fatal(err)
@@ -193,7 +193,7 @@ func vectorManifest(t *testing.T, v *vector) {
 		sealedAgain(t, v, m)
 	case read != "error":
 		t.Fatalf("unknown outcome %q", read)
-	case strings.Contains(v.Expect.text(t, "why"), "drops the unknown field"):
+	case strings.Contains(v.Expect.Text(t, "why"), "drops the unknown field"):
 		if err != nil { // the hash is right, and the original does not see it
 			t.Error(err)
 		}
@@ -203,7 +203,7 @@ func vectorManifest(t *testing.T, v *vector) {
 		}
 	case kind == "SchemaTooNew":
 		var schema *envelope.SchemaError
-		if !errors.As(err, &schema) || uint64(schema.Got) != v.Expect.number(t, "got") || uint64(schema.Supported) != v.Expect.number(t, "supported") {
+		if !errors.As(err, &schema) || uint64(schema.Got) != v.Expect.Uint(t, "got") || uint64(schema.Supported) != v.Expect.Uint(t, "supported") {
 			t.Errorf("the error is %v", err)
 		}
 	default:
@@ -217,22 +217,22 @@ func sealedAgain(t *testing.T, v *vector, m envelope.CacheManifest) {
 	bare := m
 	bare.SelfSHA256 = nil
 	hashed := bare.Append(nil)
-	if want := v.Expect.text(t, "hashed_bytes_hex"); want != "" {
+	if want := v.Expect.Text(t, "hashed_bytes_hex"); want != "" {
 		wantHex(t, "what is hashed", hashed, want)
 	}
 	sum := sha256.Sum256(hashed)
 	for _, key := range []string{"self_sha256", "digest_if_a_first"} { // ours is the order of the keys
-		if want := v.Expect.text(t, key); want != "" && (hex.EncodeToString(sum[:]) != want || string(m.SelfSHA256) != string(sum[:])) {
+		if want := v.Expect.Text(t, key); want != "" && (hex.EncodeToString(sum[:]) != want || string(m.SelfSHA256) != string(sum[:])) {
 			t.Errorf("the hash is %x, not %s", sum, want)
 		}
 	}
-	if other := v.Expect.text(t, "digest_if_b_first"); other != "" {
+	if other := v.Expect.Text(t, "digest_if_b_first"); other != "" {
 		b := otherOrder(t, v.bytes(t), unhex(t, other))
 		if _, err := envelope.CheckManifest(b); err != nil {
 			t.Errorf("with the maps in another order: %v", err)
 		}
 	}
-	v.Expect.take("better")
+	v.Expect.Take("better")
 }
 
 // otherOrder swaps the two labels of the vector that has two, and puts in their hash.
@@ -253,10 +253,10 @@ func vectorLifecycle(t *testing.T, v *vector) {
 	b := v.bytes(t)
 	m, err := envelope.ParseLifecycleEvent(b)
 	n := len(m.Append(nil))
-	if want := v.Expect.number(t, "encoded_len"); err != nil || n != len(b) || uint64(n) != want || n > envelope.MaxLifecycleEvent {
+	if want := v.Expect.Uint(t, "encoded_len"); err != nil || n != len(b) || uint64(n) != want || n > envelope.MaxLifecycleEvent {
 		t.Errorf("%d bytes, not %d: %v", n, want, err)
 	}
-	if limit := v.Expect.number(t, "max"); limit != envelope.MaxLifecycleEvent {
+	if limit := v.Expect.Uint(t, "max"); limit != envelope.MaxLifecycleEvent {
 		t.Errorf("the limit is %d", limit)
 	}
 }

@@ -8,9 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 )
 
 // vector is one example of the protocol. What a test reads of expect and setup
@@ -29,55 +30,7 @@ type vector struct {
 	all map[string]*vector // those of the same file
 }
 
-type values map[string]any
-
-// take returns a value and removes it; those that are left are unknown.
-func (v values) take(key string) any {
-	x := v[key]
-	delete(v, key)
-	return x
-}
-
-func (v values) has(key string) bool { _, ok := v[key]; return ok }
-
-func (v values) text(t *testing.T, key string) string {
-	t.Helper()
-	x := v.take(key)
-	s, ok := x.(string)
-	if x != nil && !ok {
-		t.Fatalf("%q is not a string: %v", key, x)
-	}
-	return s
-}
-
-func (v values) number(t *testing.T, key string) uint64 {
-	t.Helper()
-	x := v.take(key)
-	if x == nil {
-		return 0
-	}
-	return toNumber(t, x)
-}
-
-func (v values) list(t *testing.T, key string) []any {
-	t.Helper()
-	x := v.take(key)
-	l, ok := x.([]any)
-	if x != nil && !ok {
-		t.Fatalf("%q is not a list: %v", key, x)
-	}
-	return l
-}
-
-func (v values) object(t *testing.T, key string) values {
-	t.Helper()
-	x := v.take(key)
-	m, ok := x.(map[string]any)
-	if x != nil && !ok {
-		t.Fatalf("%q is not an object: %v", key, x)
-	}
-	return m
-}
+type values = vectortest.Values
 
 func texts(l []any) (s []string) {
 	for _, x := range l {
@@ -95,24 +48,6 @@ func unhex(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// vectorFiles returns the files with vectors of this protocol: those of the
-// repository, and of the folder that SWITCHBOARD_VECTORS names.
-func vectorFiles(t testing.TB) []string {
-	t.Helper()
-	files, err := filepath.Glob("testdata/*-vectors.json")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no vectors: ", err)
-	}
-	if dir := os.Getenv("SWITCHBOARD_VECTORS"); dir != "" {
-		more, err := filepath.Glob(filepath.Join(dir, "*-vectors.json"))
-		if err != nil || len(more) == 0 {
-			t.Fatalf("no vectors in SWITCHBOARD_VECTORS=%s: %v", dir, err)
-		}
-		files = append(files, more...)
-	}
-	return files
 }
 
 // readVectors returns the vectors of a file, or none if it is about something else.
@@ -155,7 +90,7 @@ func readVectors(t testing.TB, file string) []*vector {
 // TestVector runs every vector, as a subtest with its name.
 func TestVector(t *testing.T) {
 	ran := make(map[string]bool)
-	for _, file := range vectorFiles(t) {
+	for _, file := range vectortest.Files(t, "testdata") {
 		for _, v := range readVectors(t, file) {
 			same := fmt.Sprint(v.Name, v.Hex, v.Input, v.Setup, v.Expect)
 			if ran[same] {
@@ -177,11 +112,11 @@ type check struct {
 }
 
 func expects(key string) func(*vector) bool {
-	return func(v *vector) bool { return v.Expect.has(key) }
+	return func(v *vector) bool { return v.Expect.Has(key) }
 }
 
 func needs(key string) func(*vector) bool {
-	return func(v *vector) bool { return v.Input.has(key) }
+	return func(v *vector) bool { return v.Input.Has(key) }
 }
 
 func named(prefix string) func(*vector) bool {

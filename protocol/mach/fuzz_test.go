@@ -16,11 +16,11 @@ import (
 // seeds adds all packets of the repository's vectors.
 func seeds(f *testing.F, more ...any) {
 	for _, v := range readVectors(f, "testdata/mach-vectors.json") {
-		packet, err := hex.DecodeString(v.text(f, "hex"))
+		packet, err := hex.DecodeString(v.Text(f, "hex"))
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(append([]any{packet, uint8(len(v.list(f, "fds")))}, more...)...)
+		f.Add(append([]any{packet, uint8(len(v.List(f, "fds")))}, more...)...)
 	}
 }
 

@@ -8,9 +8,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 )
 
 // later are the vectors that need a live server or its state, by name, with the
@@ -27,83 +28,21 @@ type vector struct {
 	expect, rest values
 }
 
-type values map[string]any
-
-// take returns a value and removes it; those that are left are unknown.
-func (v values) take(key string) any {
-	x := v[key]
-	delete(v, key)
-	return x
-}
-
-func (v values) text(t testing.TB, key string) string {
-	t.Helper()
-	x := v.take(key)
-	s, ok := x.(string)
-	if x != nil && !ok {
-		t.Fatalf("%q is not a string: %v", key, x)
-	}
-	return s
-}
-
-func (v values) number(t testing.TB, key string) int64 {
-	t.Helper()
-	switch x := v.take(key).(type) {
-	case nil:
-		return 0
-	case json.Number:
-		n, err := x.Int64()
-		if err != nil {
-			t.Fatalf("%q: %v", key, err)
-		}
-		return n
-	default:
-		t.Fatalf("%q is not a number: %v", key, x)
-		return 0
-	}
-}
-
-func (v values) list(t testing.TB, key string) []any {
-	t.Helper()
-	x := v.take(key)
-	l, ok := x.([]any)
-	if x != nil && !ok {
-		t.Fatalf("%q is not a list: %v", key, x)
-	}
-	return l
-}
-
-func (v values) texts(t testing.TB, key string) (s []string) {
-	t.Helper()
-	for _, x := range v.list(t, key) {
-		s = append(s, fmt.Sprint(x))
-	}
-	return s
-}
-
-func (v values) object(t testing.TB, key string) values {
-	t.Helper()
-	x := v.take(key)
-	m, ok := x.(map[string]any)
-	if x != nil && !ok {
-		t.Fatalf("%q is not an object: %v", key, x)
-	}
-	return m
-}
+type values = vectortest.Values
 
 func newVector(t testing.TB, v values) vector {
 	t.Helper()
-	packet, err := hex.DecodeString(v.text(t, "hex"))
+	packet, err := hex.DecodeString(v.Text(t, "hex"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if size := v.number(t, "size"); int(size) != len(packet) {
+	if size := v.Int(t, "size"); int(size) != len(packet) {
 		t.Fatalf("the vector says %d bytes and has %d", size, len(packet))
 	}
 	x := vector{
-		direction: v.text(t, "direction"), packet: packet, fds: v.texts(t, "fds"), expect: v.object(t, "expect"), rest: v,
+		direction: v.Text(t, "direction"), packet: packet, fds: v.Texts(t, "fds"), expect: v.Object(t, "expect"), rest: v,
 	}
-	for _, r := range v.list(t, "mask") {
+	for _, r := range v.List(t, "mask") {
 		var from, to int
 		if _, err := fmt.Sscanf(fmt.Sprint(r), "[%d %d]", &from, &to); err != nil {
 			t.Fatalf("mask %v: %v", r, err)
@@ -111,7 +50,7 @@ func newVector(t testing.TB, v values) vector {
 		x.mask = append(x.mask, [2]int{from, to})
 	}
 	for _, words := range []string{"name", "note", "provenance"} {
-		v.take(words)
+		v.Take(words)
 	}
 	return x
 }
@@ -129,24 +68,6 @@ func (v *vector) same(t *testing.T, got, want []byte) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("written as\n%x\nwant\n%x", got, want)
 	}
-}
-
-// vectorFiles returns the files with vectors: those of the repository, and of the
-// folder that SWITCHBOARD_VECTORS names.
-func vectorFiles(t testing.TB) []string {
-	t.Helper()
-	files, err := filepath.Glob("testdata/*-vectors.json")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no vectors: ", err)
-	}
-	if dir := os.Getenv("SWITCHBOARD_VECTORS"); dir != "" {
-		more, err := filepath.Glob(filepath.Join(dir, "*-vectors.json"))
-		if err != nil || len(more) == 0 {
-			t.Fatalf("no vectors in SWITCHBOARD_VECTORS=%s: %v", dir, err)
-		}
-		files = append(files, more...)
-	}
-	return files
 }
 
 // readVectors returns the vectors of a file, or none if it is about something else.
@@ -182,7 +103,7 @@ func readVectors(t testing.TB, file string) []values {
 // TestVector runs every vector, as a subtest with its name.
 func TestVector(t *testing.T) {
 	ran := make(map[string]bool)
-	for _, file := range vectorFiles(t) {
+	for _, file := range vectortest.Files(t, "testdata") {
 		for _, v := range readVectors(t, file) {
 			same := fmt.Sprint(v)
 			if ran[same] {
@@ -205,7 +126,7 @@ func TestVector(t *testing.T) {
 
 func runVector(t *testing.T, raw values) {
 	v := newVector(t, raw)
-	kind := v.direction + " " + v.expect.text(t, "result")
+	kind := v.direction + " " + v.expect.Text(t, "result")
 	run, ok := checks[kind]
 	if !ok {
 		t.Fatalf("unknown kind of vector %q: %v", kind, v.expect)

@@ -56,26 +56,26 @@ func vectorRequest(t *testing.T, v *vector) {
 		t.Fatal(err)
 	}
 	e := v.expect
-	field(t, e, "op", req.Routine.Op().String(), e.text)
-	field(t, e, "dialect", req.Routine.Dialect().String(), e.text)
-	field(t, e, "service", req.Service, e.text)
-	field(t, e, "label", req.Label, e.text)
-	field(t, e, "path", req.Launch.Path, e.text)
-	field(t, e, "uuid", hex.EncodeToString(req.UUID[:]), e.text)
-	field(t, e, "right", rightName(req.Right), e.text)
-	field(t, e, "token", int64(req.Token), e.number)
-	field(t, e, "flags", int64(req.Flags), e.number)
-	field(t, e, "pid", int64(req.PID), e.number)
-	field(t, e, "signal", int64(req.Signal), e.number)
+	field(t, e, "op", req.Routine.Op().String(), e.Text)
+	field(t, e, "dialect", req.Routine.Dialect().String(), e.Text)
+	field(t, e, "service", req.Service, e.Text)
+	field(t, e, "label", req.Label, e.Text)
+	field(t, e, "path", req.Launch.Path, e.Text)
+	field(t, e, "uuid", hex.EncodeToString(req.UUID[:]), e.Text)
+	field(t, e, "right", rightName(req.Right), e.Text)
+	field(t, e, "token", int64(req.Token), e.Int)
+	field(t, e, "flags", int64(req.Flags), e.Int)
+	field(t, e, "pid", int64(req.PID), e.Int)
+	field(t, e, "signal", int64(req.Signal), e.Int)
 	if req.Routine == mach.Spawn {
-		if args := e.texts(t, "argv"); !slices.Equal(args, req.Launch.Args) {
+		if args := e.Texts(t, "argv"); !slices.Equal(args, req.Launch.Args) {
 			t.Errorf("argv is %q, want %q", req.Launch.Args, args)
 		}
-		if env := e.texts(t, "env"); !slices.Equal(env, req.Launch.Env) {
+		if env := e.Texts(t, "env"); !slices.Equal(env, req.Launch.Env) {
 			t.Errorf("env is %q, want %q", req.Launch.Env, env)
 		}
 	}
-	if want := e.object(t, "reply"); want != nil {
+	if want := e.Object(t, "reply"); want != nil {
 		vectorExpectedReply(t, req, want)
 	}
 
@@ -112,13 +112,13 @@ func canonical(packet []byte, service string) []byte {
 func vectorExpectedReply(t *testing.T, req mach.Request, want values) {
 	t.Helper()
 	reply := req.Granted()
-	if code := mach.Code(want.number(t, "code")); code != mach.OK {
+	if code := mach.Code(want.Int(t, "code")); code != mach.OK {
 		reply = req.Refused(code)
 	}
-	field(t, want, "id", int64(reply.ID), want.number)
-	field(t, want, "size", int64(reply.Shape.Size()), want.number)
-	field(t, want, "disposition", int64(reply.Right.Disposition), want.number)
-	if complex, ok := want.take("complex").(bool); ok && complex != reply.Shape.Complex() {
+	field(t, want, "id", int64(reply.ID), want.Int)
+	field(t, want, "size", int64(reply.Shape.Size()), want.Int)
+	field(t, want, "disposition", int64(reply.Right.Disposition), want.Int)
+	if complex, ok := want.Take("complex").(bool); ok && complex != reply.Shape.Complex() {
 		t.Errorf("the reply's complex bit is %t, want %t", reply.Shape.Complex(), complex)
 	}
 	if reply.Token != req.Token {
@@ -138,8 +138,8 @@ func vectorReject(t *testing.T, v *vector) {
 	if err == nil {
 		t.Fatalf("accepted as %+v", req)
 	}
-	t.Log(v.expect.text(t, "why"), "/", err)
-	action, code := v.expect.text(t, "action"), mach.Code(v.expect.number(t, "code"))
+	t.Log(v.expect.Text(t, "why"), "/", err)
+	action, code := v.expect.Text(t, "action"), mach.Code(v.expect.Int(t, "code"))
 	var framing *mach.FramingError
 	var fault *mach.Fault
 	switch {
@@ -163,7 +163,7 @@ func vectorReject(t *testing.T, v *vector) {
 		le.Uint32(packet[8:]) != le.Uint32(v.packet[12:]) || int32(le.Uint32(packet[32:])) != int32(code) {
 		t.Errorf("answered with %x", packet)
 	}
-	if token := v.expect.number(t, "token"); token != 0 && token != int64(fault.Header.Local) {
+	if token := v.expect.Int(t, "token"); token != 0 && token != int64(fault.Header.Local) {
 		t.Errorf("token is %d, want %d", fault.Header.Local, token)
 	}
 }
@@ -177,13 +177,13 @@ func vectorReply(t *testing.T, v *vector, port bool) {
 		t.Errorf("the reply is %+v", reply)
 	}
 	e := v.expect
-	field(t, e, "id", int64(reply.ID), e.number)
-	field(t, e, "token", int64(reply.Token), e.number)
-	field(t, e, "code", int64(reply.Code), e.number)
-	field(t, e, "active", int64(reply.Value), e.number)
-	field(t, e, "pid", int64(reply.Value), e.number)
-	field(t, e, "right", rightName(reply.Right), e.text)
-	field(t, e, "uuid", hex.EncodeToString(reply.UUID[:]), e.text)
+	field(t, e, "id", int64(reply.ID), e.Int)
+	field(t, e, "token", int64(reply.Token), e.Int)
+	field(t, e, "code", int64(reply.Code), e.Int)
+	field(t, e, "active", int64(reply.Value), e.Int)
+	field(t, e, "pid", int64(reply.Value), e.Int)
+	field(t, e, "right", rightName(reply.Right), e.Text)
+	field(t, e, "uuid", hex.EncodeToString(reply.UUID[:]), e.Text)
 	packet, err := reply.Append(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -197,11 +197,11 @@ func vectorNotification(t *testing.T, v *vector) {
 		t.Fatal(err)
 	}
 	e := v.expect
-	field(t, e, "id", int64(n.Event), e.number)
-	field(t, e, "token", int64(n.Port), e.number)
-	field(t, e, "name", int64(n.Name), e.number)
-	field(t, e, "count", int64(n.Count), e.number)
-	field(t, e, "right", rightName(n.Right), e.text)
+	field(t, e, "id", int64(n.Event), e.Int)
+	field(t, e, "token", int64(n.Port), e.Int)
+	field(t, e, "name", int64(n.Name), e.Int)
+	field(t, e, "count", int64(n.Count), e.Int)
+	field(t, e, "right", rightName(n.Right), e.Text)
 	packet, err := n.Append(nil)
 	if err != nil {
 		t.Fatal(err)
