@@ -101,12 +101,12 @@ func TestNotifyShortLived(t *testing.T) {
 func TestNotifyOtherUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root, to launch as somebody else")
+		t.Skip("SKIPPED: only root can launch as somebody else")
 	}
 	passwd, err := exec.Command("id", "-u", "nobody").Output()
 	uid, aerr := strconv.Atoi(strings.TrimSpace(string(passwd)))
 	if err != nil || aerr != nil {
-		t.Skip("there is no user nobody")
+		t.Skip("SKIPPED: there is no user nobody")
 	}
 	s := newServices(t)
 	s.add("up.toml", s.shell("up", "listener", notifying+"user = \"nobody\"\n", "exec sleep 1000"))

@@ -38,7 +38,7 @@ func TestWarmServices(t *testing.T) {
 			folder, programs := filepath.Join(t.TempDir(), "services"), t.TempDir()
 			file, program := filepath.Join(folder, "tool.servicedef"), filepath.Join(programs, "tool")
 			if !sys.IsLocal(programs) {
-				t.Skip("the temporary folder is in a file system that is not remembered")
+				t.Skip("SKIPPED: the temporary folder is in a file system that is not remembered")
 			}
 			for _, err := range []error{os.Mkdir(folder, 0o700), os.WriteFile(file, []byte("first"), 0o600), os.WriteFile(program, []byte("build"), 0o700)} {
 				if err != nil {

@@ -2,12 +2,12 @@
 
 // Command runningprocess is a backend of a running-process broker, and its client. The backend tells who asks its number.
 //
-//	go build -o /tmp/pinger ./examples/runningprocess
+//	go build -o /usr/local/bin/pinger ./examples/runningprocess
 //	switchboard serve &
 //
-// With a definition pinger.servicedef whose binary_path is /tmp/pinger, the broker launches the backend for the first client:
+// With a definition pinger.servicedef whose binary_path is /usr/local/bin/pinger, the broker launches the backend for the first client:
 //
-//	/tmp/pinger ping pinger 1.0.0
+//	/usr/local/bin/pinger ping pinger 1.0.0
 package main
 
 import (

@@ -58,7 +58,7 @@ func TestMemoryOf(t *testing.T) {
 	t.Parallel()
 	m, err := MemoryOf(os.Getpid())
 	if err != nil {
-		t.Skip(err)
+		t.Skip("SKIPPED: ", err)
 	}
 	if m.Anonymous <= 0 || m.Resident < m.Anonymous {
 		t.Errorf("got %+v", m)
