@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package mach reads and writes Mach bootstrap messages as one packet each
-// (the Mach bootstrap reference; sections below are its). Bytes in, values out:
+// (the Mach bootstrap reference; sections below are its), and those that Switchboard
+// adds, 710 and 711 (docs/mach.md). Bytes in, values out:
 // it knows no sockets, and a right is the position of its file descriptor among
 // those that came with the packet.
 //

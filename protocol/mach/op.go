@@ -25,6 +25,8 @@ const (
 	OpKickstart
 	OpLookUpChildren
 	OpGetRoot
+	OpConnect
+	OpNotify
 )
 
 var opNames = [...]string{
@@ -33,6 +35,7 @@ var opNames = [...]string{
 	OpUnprivileged: "unprivileged", OpStatus: "status", OpInfo: "info", OpCreateService: "create_service",
 	OpReboot: "reboot2", OpSendSignal: "send_signal", OpTakeSubset: "take_subset", OpKickstart: "kickstart",
 	OpLookUpChildren: "lookup_children", OpGetRoot: "get_root",
+	OpConnect: "connect", OpNotify: "notify",
 }
 
 // String returns the name, such as check_in.
@@ -55,6 +58,14 @@ func (op Op) Unserved() Code {
 	return OK
 }
 
+// descriptors returns how many a complex request has.
+func (op Op) descriptors() int {
+	if op == OpNotify {
+		return 2
+	}
+	return 1
+}
+
 // Disposition returns that of the right in a port reply (section 3); 0: it has none.
 func (op Op) Disposition() Disposition {
 	switch op {
@@ -62,7 +73,7 @@ func (op Op) Disposition() Disposition {
 		return MoveReceive
 	case OpLookUp, OpCreateService:
 		return CopySend
-	case OpSubset, OpParent:
+	case OpSubset, OpParent, OpUnprivileged:
 		return MakeSend
 	case OpGetRoot:
 		return MoveSend
@@ -76,7 +87,7 @@ type Dialect uint8
 // The dialects.
 const (
 	Seed      Dialect = iota + 1 // section 2.1
-	Custom                       // 700 to 702 of section 2.1
+	Custom                       // 700 to 702 of section 2.1, and what Switchboard adds
 	Canonical                    // sections 2.2 and 2.3
 )
 

@@ -18,7 +18,7 @@ type Request struct {
 
 	Service string // a name of 1 to 127 bytes, without control bytes
 	Label   string // SendSignal, Kickstart: the job's
-	Right   Right  // Register: the port; Subset: the requestor's
+	Right   Right  // Register, Notify: the port; Subset: the requestor's; Connect: the end of a pair
 	Flags   Flags
 	PID     int32    // LookUp2, LookUp3: whose services; 0: anybody's
 	UUID    [16]byte // LookUp3: the instance
@@ -32,13 +32,32 @@ type Request struct {
 	Count uint32 // LookUpArray: how many
 
 	Launch Launch // Spawn
+
+	Event Event // Notify: DeadName, NoSenders or PortDestroyed
+	To    Right // Notify: who is told
 }
 
 // ParseRequest reads a packet with which fds file descriptors came to a control
 // connection. The error is a [*FramingError] or a [*Fault], as section 4 says:
 // BadID, BadArguments, TypeError, and InvalidArgument for a malformed Spawn.
 func ParseRequest(packet []byte, fds int) (Request, error) {
-	h, count, _, err := frame(packet, fds, OnControl)
+	return parseRequest(packet, fds, OnControl)
+}
+
+// ParseBootstrapRequest is ParseRequest for what comes to a bootstrap port. If replies is set, the first of the file
+// descriptors is where the reply goes, and the positions in the request begin at 2; else it goes back on the bootstrap
+// port itself, if one is wanted. replies holds for a [*Fault] too.
+func ParseBootstrapRequest(packet []byte, fds int) (r Request, replies bool, err error) {
+	r, err = parseRequest(packet, fds, OnPort)
+	if _, framing := err.(*FramingError); !framing {
+		return r, len(packet) >= HeaderSize && readHeader(packet).Local != 0, err
+	}
+	r, err = parseRequest(packet, fds, OnControl)
+	return r, false, err
+}
+
+func parseRequest(packet []byte, fds int, place Place) (Request, error) {
+	h, count, _, err := frame(packet, fds, place)
 	if err != nil {
 		return Request{}, err
 	}
@@ -87,6 +106,10 @@ func (r *Request) fields(c *codec) {
 		r.rightCounted(c)
 	case SeedSubset, Subset:
 		r.right(c)
+	case Connect:
+		r.connect(c)
+	case Notify:
+		r.notify(c)
 	case Spawn:
 		r.spawn(c)
 	case CreateServer:
@@ -154,6 +177,28 @@ func (r *Request) rightNamed(c *codec) {
 func (r *Request) rightNamedFlagged(c *codec) {
 	r.rightNamed(c)
 	r.flags(c)
+}
+
+func (r *Request) connect(c *codec) {
+	c.count(1)
+	c.right(&r.Right, func(d Disposition) bool { return d == MoveSend })
+}
+
+// notify takes a receive right where it is to come back, and a send right where its end is to be told.
+func (r *Request) notify(c *codec) {
+	c.count(2)
+	c.right(&r.Right, func(d Disposition) bool { return d.Receive() || d.Send() })
+	c.right(&r.To, func(d Disposition) bool { return d.Send() || d.Once() })
+	c.ndr()
+	c.int32((*int32)(&r.Event))
+	switch r.Event {
+	case DeadName, NoSenders, PortDestroyed:
+	default:
+		c.fail(BadArguments, "there is no such event to be told of")
+	}
+	if r.Right.Disposition.Receive() != (r.Event == PortDestroyed) {
+		c.fail(TypeError, "the event is not one of such a right")
+	}
 }
 
 func (r *Request) lookUp2(c *codec) {

@@ -40,6 +40,10 @@ const (
 	Kickstart
 	LookUpChildren
 	GetRoot
+
+	// What Switchboard adds (docs/mach.md).
+	Connect
+	Notify
 )
 
 // form is what there is to know of a routine. One without operation is in the
@@ -86,7 +90,10 @@ var forms = [...]form{
 	LookUpChildren: {425, 24, false, OpLookUpChildren, Canonical},
 	GetRoot:        {436, 24, false, OpGetRoot, Canonical},
 
-	GetRoot + 1: {407, 40, true, 0, Canonical}, // post_fork_ping
+	Connect: {710, 40, true, OpConnect, Custom},
+	Notify:  {711, 64, true, OpNotify, Custom},
+
+	Notify + 1: {407, 40, true, 0, Canonical}, // post_fork_ping
 }
 
 func (r Routine) form() *form {
@@ -133,6 +140,25 @@ func (r Routine) String() string {
 	return r.Op().String() + " (" + r.Dialect().String() + ")"
 }
 
+// RoutineName returns what a message of that id and size asks for or tells, such as
+// "look_up (canonical)" or "dead name", and "" for one that is not known. It is for logs.
+func RoutineName(id int32, size int) string {
+	for i := range forms {
+		f := &forms[i]
+		switch {
+		case f.id != id || id == 0 || int(f.size) != size && (f.op != OpSpawn || size < int(f.size)):
+		case f.op == 0:
+			return "post_fork_ping (canonical)"
+		default:
+			return Routine(i).String()
+		}
+	}
+	if e := Event(id); e.form() != nil && int(e.form().size) == size {
+		return e.String()
+	}
+	return ""
+}
+
 // dispatch finds the routine of a well framed message with that many descriptors:
 // steps 1 and 2 of section 4.1.
 func dispatch(h Header, count int) (Routine, *Fault) {
@@ -149,8 +175,8 @@ func dispatch(h Header, count int) (Routine, *Fault) {
 		switch {
 		case f.complex != h.Bits.Complex():
 			return 0, &Fault{h, BadArguments, "the routine has another complex bit"}
-		case f.complex && count != 1:
-			return 0, &Fault{h, BadArguments, "the routine has one descriptor"}
+		case f.complex && count != f.op.descriptors():
+			return 0, &Fault{h, BadArguments, "the routine has another number of descriptors"}
 		case f.op == 0:
 			return 0, &Fault{h, BadID, "the routine is not served"}
 		}

@@ -19,6 +19,11 @@ func example(r mach.Routine) mach.Request {
 		req.Service, req.Right = "com.example.echo", mach.Right{Fd: 1, Disposition: mach.CopySend}
 	case mach.OpSubset:
 		req.Right = mach.Right{Fd: 1, Disposition: mach.MakeSend}
+	case mach.OpConnect:
+		req.Right = mach.Right{Fd: 1, Disposition: mach.MoveSend}
+	case mach.OpNotify:
+		req.Event, req.Right = mach.DeadName, mach.Right{Fd: 1, Disposition: mach.CopySend}
+		req.To = mach.Right{Fd: 2, Disposition: mach.MakeSendOnce}
 	case mach.OpLookUpArray:
 		req.Names, req.Count = mach.Memory{Fd: 1, Length: 2 * mach.NameSize, Copy: 1}, 2
 	case mach.OpSpawn:
@@ -44,10 +49,13 @@ func example(r mach.Routine) mach.Request {
 }
 
 func fdsOf(req mach.Request) int {
-	if req.Right.Fd.Carried() || req.Names.Fd.Carried() {
-		return 1
+	n := 0
+	for _, fd := range []mach.Fd{req.Right.Fd, req.To.Fd, req.Names.Fd} {
+		if fd.Carried() {
+			n++
+		}
 	}
-	return 0
+	return n
 }
 
 // TestEveryRoutine writes and reads each, and its reply, and sees that no two are
@@ -58,7 +66,7 @@ func TestEveryRoutine(t *testing.T) {
 		size int
 	}
 	seen := make(map[key]mach.Routine)
-	for r := mach.SeedCheckIn; r <= mach.GetRoot; r++ {
+	for r := mach.SeedCheckIn; r <= mach.Notify; r++ {
 		t.Run(r.String(), func(t *testing.T) {
 			k := key{r.ID(), r.Size()}
 			if other, ok := seen[k]; ok || k.id == 0 {
@@ -111,6 +119,12 @@ func TestRefusedRequests(t *testing.T) {
 		"412":                        {put(mach.Parent, 20, 0x9c), 0, mach.BadID},
 		"435":                        {put(mach.Parent, 20, 0xb3), 0, mach.BadID},
 		"status of 24 bytes":         {put(mach.Parent, 20, 0x97), 0, mach.BadArguments},
+		"connect with a copy":        {put(mach.Connect, 38, 19), 1, mach.TypeError},
+		"notify of nothing":          {put(mach.Notify, 60, 71), 2, mach.BadArguments},
+		"notify with another size":   {put(mach.Subset, 20, 0xc7, 2), 1, mach.BadArguments},
+		"no senders of the receiver": {put(mach.Notify, 38, 16), 2, mach.TypeError},
+		"destroyed send right":       {put(mach.Notify, 60, 69), 2, mach.TypeError},
+		"told where one receives":    {put(mach.Notify, 50, 16), 2, mach.TypeError},
 		"spawn: argc":                {put(mach.Spawn, 36, 9), 0, mach.InvalidArgument},
 		"spawn: byte count":          {put(mach.Spawn, 40, 9), 0, mach.InvalidArgument},
 		"spawn: huge byte count":     {put(mach.Spawn, 40, 255, 255, 255, 255), 0, mach.InvalidArgument},
@@ -129,7 +143,7 @@ func TestCannotWrite(t *testing.T) {
 	long := string(make([]byte, mach.NameSize))
 	for name, change := range map[string]func(*mach.Request){
 		"no routine":  func(r *mach.Request) { r.Routine = 0 },
-		"after all":   func(r *mach.Request) { r.Routine = mach.GetRoot + 1 },
+		"after all":   func(r *mach.Request) { r.Routine = mach.Notify + 1 },
 		"far off":     func(r *mach.Request) { r.Routine = 255 },
 		"no name":     func(r *mach.Request) { r.Service = "" },
 		"NUL":         func(r *mach.Request) { r.Service = "a\x00b" },
@@ -150,7 +164,7 @@ func TestUnserved(t *testing.T) {
 		mach.Reboot2: mach.NotPrivileged, mach.SendSignal: mach.NotPrivileged, mach.Kickstart: mach.NotPrivileged,
 		mach.CreateServer: mach.NotPrivileged, mach.TakeSubset: mach.NotSupported,
 	}
-	for r := mach.SeedCheckIn; r <= mach.GetRoot; r++ {
+	for r := mach.SeedCheckIn; r <= mach.Notify; r++ {
 		if got := r.Op().Unserved(); got != want[r] {
 			t.Errorf("%v: %v, want %v", r, got, want[r])
 		}
