@@ -126,7 +126,8 @@ type Retire struct {
 // Count asks how many connections there are to a backend's socket: Counted is the answer.
 type Count struct{ Backend ID }
 
-// Flush closes what waits at the listening socket of a service that did not start: those who connected ask again and are told why.
+// Flush closes what waits at the listening socket of a service that did not start: those who connected ask again and are told why. Of
+// one with ports it says that nothing was launched; see Directory.Retry.
 type Flush struct{ Key Key }
 
 // Adopted answers Adopt.

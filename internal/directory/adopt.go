@@ -19,7 +19,7 @@ func (ev Adopt) apply(d *Directory) {
 	d.clock(ev.Now)
 	svc := d.serviceOf(d.namespaces[Root], ev.Name, ev.Definition)
 	b := &backend{
-		id: d.draw(), service: svc.id, definition: ev.Definition, state: running, launched: true, notified: true, owner: ev.Owner,
+		id: d.draw(), service: svc.id, definition: ev.Definition, state: running, launched: true, notified: true, checkedIn: true, owner: ev.Owner,
 		path: ev.Path, since: ev.Since, begun: ev.Begun, busy: d.now,
 	}
 	d.backends[b.id] = b
@@ -30,12 +30,12 @@ func (ev Adopt) apply(d *Directory) {
 		d.leases[l.id] = l
 	case ev.Retired || svc.current != 0:
 		b.retired = true
-		if ev.Definition.Accept != HandedOver {
+		if ev.Definition.Accept != HandedOver && ev.Definition.Accept != Ports {
 			l := d.own(b, svc)
 			l.state = Retiring
 			d.leases[l.id] = l
 		}
-	case ev.Starting:
+	case ev.Starting && ev.Definition.Accept != Ports:
 		svc.current = b.id
 		b.state, b.deadline, b.notified = starting, d.now+b.definition.Start, false
 		d.timed[b.id] = struct{}{}
@@ -43,7 +43,7 @@ func (ev Adopt) apply(d *Directory) {
 		return
 	default:
 		svc.current = b.id
-		if ev.Definition.Accept != HandedOver {
+		if ev.Definition.Accept != HandedOver && ev.Definition.Accept != Ports {
 			d.list(d.own(b, svc))
 		}
 	}

@@ -16,6 +16,7 @@ type backend struct {
 	retired    bool // takes no newcomers
 	launched   bool // there is a process
 	notified   bool // it said that it is ready
+	checkedIn  bool // it has checked in a port
 	owner      Peer
 	path       string
 	since      int64 // Unix milliseconds
@@ -90,7 +91,8 @@ type Executed struct {
 
 func (ev Executed) apply(d *Directory) {
 	d.clock(ev.Now)
-	if b := d.backends[ev.Backend]; b != nil && b.state == starting && b.definition.Accept == Listener && !b.definition.Notify {
+	b := d.backends[ev.Backend]
+	if b != nil && b.state == starting && (b.definition.Accept == Listener && !b.definition.Notify || b.definition.Accept == Ports) {
 		d.started(b)
 	}
 }
@@ -188,11 +190,11 @@ func (d *Directory) own(b *backend, svc *service) *lease {
 func (d *Directory) started(b *backend) {
 	svc := d.services[b.service]
 	b.state, b.busy = running, d.now
-	if b.lease == 0 {
+	if b.lease == 0 && b.definition.Accept != Ports {
 		d.list(d.own(b, svc))
 	}
-	if b.definition.Accept != Listener || b.definition.Notify {
-		svc.failures = 0 // a listener that was only executed has still to show that it lives
+	if b.definition.Accept != Listener && b.definition.Accept != Ports || b.definition.Notify {
+		svc.failures = 0 // one that was only executed has still to show that it lives
 		svc.spawns.Reset()
 	}
 	d.checkAfter(b)
@@ -234,7 +236,7 @@ func (d *Directory) claimed(id ID) {
 // unclaim takes the name from its backend, and returns the service whose next instance its callers can wait for, or nil.
 func (d *Directory) unclaim(l *lease) *service {
 	b := d.backends[l.backend]
-	if b == nil || l.session == 0 {
+	if b == nil || l.session == 0 || l.port != nil {
 		return nil
 	}
 	b.lease = 0
@@ -299,7 +301,7 @@ func (d *Directory) tellStarted(b *backend) {
 	b.told = nil
 }
 
-// Knock says that somebody has connected to the listening socket of a service that does not run.
+// Knock says that somebody has connected to the listening socket of a service that does not run, or wants one of its ports.
 type Knock struct {
 	Key        Key
 	Definition Definition
@@ -316,13 +318,17 @@ func (ev Knock) apply(d *Directory) {
 	switch {
 	case d.occupied(svc):
 		return // it will accept, or its end is waited for
-	case d.closing != "" || d.now < svc.notBefore || ev.Definition.Broken != "" || ev.Definition.Accept != Listener || d.holder(svc) != nil:
+	case d.closing != "" || d.now < svc.notBefore || ev.Definition.Broken != "" || ev.Definition.Accept != Ports &&
+		(ev.Definition.Accept != Listener || d.holder(svc) != nil):
 		d.do(Flush{ev.Key})
 		d.collect(svc)
 		return
 	}
 	svc.definition = ev.Definition
 	d.launch(svc, nil)
+	if ev.Definition.Accept == Ports && len(svc.waiting) > 0 { // of an earlier definition
+		d.refuseWaiting(svc, portsOnly(svc.name, offer{service: svc}))
+	}
 }
 
 // Backends returns how many processes have not ended.

@@ -34,7 +34,7 @@ func (ev Ended) apply(d *Directory) {
 	}
 	switch was {
 	case starting:
-		d.failed(b, "it "+what+startAdvice(b.definition, ev), ev.Output)
+		d.failed(b, "it "+what+startAdvice(b, ev), ev.Output)
 	case running:
 		early := d.now-b.begun < b.definition.Start && b.definition.Accept != Connection
 		// Callers that are left launch it again: once, after which it is taken for one that never accepts.
@@ -42,8 +42,8 @@ func (ev Ended) apply(d *Directory) {
 		switch {
 		case b.definition.Probed && !b.retired && (ev.Failed || d.now-b.begun < crashSoon):
 			d.crashed(svc, b, "it "+what)
-		case !b.retired && (early && ev.Failed || unserved):
-			d.failed(b, "it "+what+startAdvice(b.definition, ev), ev.Output)
+		case !b.retired && (early && ev.Failed || unserved || b.definition.Accept == Ports && !b.checkedIn):
+			d.failed(b, "it "+what+startAdvice(b, ev), ev.Output)
 		case !early:
 			svc.failures = 0
 		}
@@ -56,8 +56,10 @@ func (ev Ended) apply(d *Directory) {
 }
 
 // startAdvice helps with what the mistake most often is.
-func startAdvice(def Definition, ev Ended) string {
-	switch {
+func startAdvice(b *backend, ev Ended) string {
+	switch def := b.definition; {
+	case def.Accept == Ports && !b.checkedIn:
+		return " before it checked in a port"
 	case ev.Failed:
 		return ""
 	case def.Accept == Listener:
@@ -144,7 +146,7 @@ func (d *Directory) failed(b *backend, why string, output []string) {
 	for _, id := range waiting {
 		d.refuse(d.callers[id], r)
 	}
-	if b.definition.Accept == Listener {
+	if b.definition.Accept == Listener || b.definition.Accept == Ports {
 		d.do(Flush{svc.key()})
 	}
 }
@@ -181,10 +183,16 @@ func (d *Directory) stop(b *backend, reason string, kill bool) {
 
 const killAgain = 1e9
 
-// retire keeps newcomers from a backend; it ends when its last caller has gone.
+// retire keeps newcomers from a backend; it ends when its last caller has gone. One with ports ends at once: they are nobody else's
+// before.
 func (d *Directory) retire(b *backend, reason string) {
 	svc := d.services[b.service]
 	if b.retired || b.state == stopping {
+		return
+	}
+	if b.definition.Accept == Ports {
+		d.stop(b, reason, false)
+		d.advance(svc)
 		return
 	}
 	b.retired = true

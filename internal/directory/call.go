@@ -44,6 +44,8 @@ func (ev Call) apply(d *Directory) {
 	switch {
 	case r.Reason != OK:
 		d.refuse(c, r)
+	case o.accept() == Ports:
+		d.refuse(c, portsOnly(ev.Name, o))
 	case o.service != nil:
 		d.await(c, o.service, nil)
 	case o.definition != nil:

@@ -56,7 +56,7 @@ func (d *Directory) Check() error {
 		if id != Root && d.namespaces[ns.parent] == nil {
 			return fmt.Errorf("namespace %d has no parent %d", id, ns.parent)
 		}
-		if id != Root && (len(ns.joined) == 0) != ns.ended {
+		if id != Root && !ns.subset && (len(ns.joined) == 0) != ns.ended {
 			return fmt.Errorf("namespace %d, ended %t, is held by %d sessions", id, ns.ended, len(ns.joined))
 		}
 		for name, first := range ns.names {
@@ -67,7 +67,7 @@ func (d *Directory) Check() error {
 			}
 		}
 	}
-	return nil
+	return d.checkPorts()
 }
 
 func (d *Directory) checkLeases() error {
@@ -96,11 +96,11 @@ func (d *Directory) checkLeases() error {
 	connections := 0
 	for id, l := range d.leases {
 		s := d.sessions[l.session]
-		if l.session == 0 {
+		if l.session == 0 && l.port == nil {
 			if b := d.backends[id]; b == nil || b.lease != id || l.backend != id {
 				return fmt.Errorf("name %q belongs to backend %d, which does not hold it", l.name, id)
 			}
-		} else if s == nil || !slices.Contains(s.leases, id) {
+		} else if l.session != 0 && (s == nil || !slices.Contains(s.leases, id)) {
 			return fmt.Errorf("name %q belongs to session %d, which does not hold it", l.name, l.session)
 		}
 		if ns := d.namespaces[l.namespace]; ns == nil || l.listed && d.named(ns, l.name, l.version, l.scope) != l {

@@ -29,6 +29,9 @@ type Directory struct {
 	starved   []ID       // leases with waiting callers, for when a share grows
 	deadlines []deadline // in order of time; entries whose caller moved on are stale
 	ending    []ID       // ended sessions with leases left
+	leaving   []ID       // leases that ended namespaces have left, which are no ended session's
+	unused    int        // inactive ports of definitions
+	subsets   int        // the last number that a subset was given
 	now       int64      // time of the last event that had one
 
 	out []Action
@@ -47,8 +50,9 @@ type session struct {
 	sequence  uint64
 	reply     Reply // to sequence
 	blocked   bool  // cannot be sent to
-	reason    string
 	ended     bool
+	lingers   bool // it is not closed when its namespace ends
+	reason    string
 }
 
 type door struct {
@@ -85,9 +89,9 @@ func (d *Directory) Apply(ev Event) []Action {
 	return d.out
 }
 
-// Unfinished reports whether a Continue is due: the end of a session with many names is applied in slices,
+// Unfinished reports whether a Continue is due: the end of a session or a namespace with many names is applied in slices,
 // so that nobody waits for the whole of it.
-func (d *Directory) Unfinished() bool { return len(d.ending) > 0 }
+func (d *Directory) Unfinished() bool { return len(d.ending)+len(d.leaving) > 0 }
 
 // clock takes in the time of an event. It never goes back, so that deadlines are in order.
 func (d *Directory) clock(now int64) { d.now = max(d.now, now) }
@@ -120,7 +124,9 @@ func (ev OpenSession) apply(d *Directory) {
 		d.feedStarved()
 		return
 	}
-	d.sessions[ev.Session] = &session{id: ev.Session, client: ev.Client, process: ev.Process, peer: ev.Peer, namespace: ev.Namespace, backend: ev.Backend}
+	d.sessions[ev.Session] = &session{
+		id: ev.Session, client: ev.Client, process: ev.Process, peer: ev.Peer, namespace: ev.Namespace, backend: ev.Backend, lingers: ev.Lingers,
+	}
 	d.clients[ev.Client] = ev.Session
 	ns.sessions[ev.Session] = struct{}{}
 	ns.refs++
@@ -147,22 +153,20 @@ func (d *Directory) endSession(s *session, reason string) {
 	delete(d.namespaces[s.namespace].sessions, s.id)
 	d.dropWatches(s)
 	d.ending = append(d.ending, s.id)
-	for _, id := range s.joined {
-		d.leaveNamespace(d.namespaces[id], s.id)
-	}
-	s.joined = nil
+	d.leaveAll(s)
 }
 
-// endSlice ends up to limits.Slice leases of ended sessions.
+// endSlice ends up to limits.Slice leases of ended sessions and namespaces.
 func (d *Directory) endSlice() {
-	for budget := d.limits.Slice; len(d.ending) > 0; {
+	budget := d.limits.Slice
+	for len(d.ending) > 0 {
 		s := d.sessions[d.ending[0]]
 		for len(s.leases) > 0 {
 			if budget == 0 {
 				return
 			}
 			budget--
-			d.endLease(s.leases[len(s.leases)-1], s.reason, false)
+			d.giveUp(s.leases[len(s.leases)-1], s, s.reason)
 		}
 		delete(d.sessions, s.id)
 		d.namespaces[s.namespace].refs--
@@ -170,6 +174,7 @@ func (d *Directory) endSlice() {
 		d.collectNamespace(s.namespace)
 	}
 	d.ending = nil
+	d.endLeaving(budget)
 }
 
 func (ev Change) apply(d *Directory) {
@@ -209,7 +214,7 @@ func (ev Release) do(d *Directory, s *session) Reply {
 	if !slices.Contains(s.leases, ev.Lease) {
 		return refused(Unknown, "this session has no such lease")
 	}
-	d.endLease(ev.Lease, "it was given back", false)
+	d.giveUp(ev.Lease, s, "it was given back")
 	return Reply{}
 }
 
@@ -243,21 +248,15 @@ func (d *Directory) endLease(id ID, reason string, tell bool) {
 	// A session whose namespace is ending is told BYE, and no more.
 	tell = tell && !s.ended && !d.namespaces[s.namespace].ended
 	d.do(EndLease{Lease: id, Session: owner, Tell: tell, Reason: reason})
-	// The last lease goes first at a session's end, so the search is short where it matters.
-	for i := len(s.leases) - 1; i >= 0; i-- {
-		if s.leases[i] == id {
-			s.leases = slices.Delete(s.leases, i, i+1)
-			break
-		}
-	}
+	s.drop(id)
 }
 
 // Callers returns how many connections have no answer yet.
 func (d *Directory) Callers() int { return len(d.callers) }
 
-// Leases returns how many names, doors and declarations are held, and processes launched.
+// Leases returns how many names, doors and declarations are held, and processes launched: an inactive port of a definition is not.
 func (d *Directory) Leases() int {
-	return len(d.leases) + len(d.doors) + len(d.declarations) + len(d.backends)
+	return len(d.leases) - d.unused + len(d.doors) + len(d.declarations) + len(d.backends)
 }
 
 // Counts is the size of everything, for status.

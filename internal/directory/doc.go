@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package directory is the core of the broker: names, namespaces, sessions, leases, callers and watches,
+// Package directory is the core of the broker: names, ports, namespaces, sessions, leases, callers and watches,
 // as a pure state machine.
 //
 // It takes one [Event] at a time and answers with the [Action]s that are to be carried out; it carries
@@ -31,6 +31,7 @@ type Limits struct {
 	TakeOver          int64 // nanoseconds a caller waits for its connection to be taken; 2 s
 	Slice             int   // leases ended in one event; 256
 	StartingPerName   int   // processes of one service with a process for each caller that start at a time; 8
+	PortsPerNamespace int   // declared ports of one namespace, and namespaces in it when a subset is made; 16,384
 }
 
 // DefaultInFlight is the default of Limits.InFlight.
@@ -49,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.InFlightPerName, 64)
 	set(&l.Slice, 256)
 	set(&l.StartingPerName, 8)
+	set(&l.PortsPerNamespace, 16384)
 	if l.TakeOver == 0 {
 		l.TakeOver = 2e9
 	}
@@ -111,10 +113,12 @@ type State uint8
 
 // The states.
 const (
-	Active   State = 1 // a process has the name
-	Starting State = 2 // it is being launched
-	Retiring State = 3 // it takes no new callers, and ends when its last one has gone
-	Stopping State = 4 // it was told to end
+	Active     State = 1 // a process has the name
+	Starting   State = 2 // it is being launched
+	Retiring   State = 3 // it takes no new callers, and ends when its last one has gone
+	Stopping   State = 4 // it was told to end; of a port: its owner has ended, and its processes are not gone yet
+	Inactive   State = 5 // a declared port that nobody has checked in: its receive right is the broker's
+	Registered State = 6 // a port of which the broker has a send right only
 )
 
 // Accept is how callers reach a service.
@@ -126,6 +130,7 @@ const (
 	Listener                 // the service accepts on a socket that the broker bound
 	Path                     // the service accepts at a path of its own
 	Connection               // a process is launched for each caller, and has its connection
+	Ports                    // it has no callers: it checks in ports
 )
 
 // Peer is a process as the kernel vouched for it when it connected.
@@ -163,4 +168,9 @@ type Entry struct {
 	Since     int64  // Unix milliseconds
 	Backend   ID     // 0, or the process that was launched for it
 	Callers   []Caller
+
+	// Of ports.
+	Declared  bool // it outlives its owner: the broker keeps its receive right
+	OnMessage bool // it is launched by a message, not by a look-up
+	Service   Key  // what is launched for it and may check it in; the zero Key: nothing is, and anybody may
 }

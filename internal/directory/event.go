@@ -17,6 +17,8 @@ type OpenSession struct {
 	Backend   ID // 0, or the backend that the process was launched as
 	Request   uint32
 	Now       int64
+
+	Lingers bool // it is not closed when its namespace ends, but loses what it has there
 }
 
 // EndSession is the end of a session: its connection is gone or its process has exited.
@@ -59,10 +61,13 @@ type Claim struct {
 // Release gives a lease back.
 type Release struct{ Lease ID }
 
-// JoinNamespace asks for the namespace Name below the session's, made as New if there is none.
+// JoinNamespace asks for the namespace Name below the session's, made as New if there is none. From a new one that is Sealed,
+// nothing can be seen in the namespaces around it but the names of Only. To join one again, the list must be the same, or Sealed false.
 type JoinNamespace struct {
-	New  ID
-	Name string
+	New    ID
+	Name   string
+	Sealed bool
+	Only   []string
 }
 
 // OpenDoor makes the descriptor behind Lease a door into Namespace (0: the session's own).

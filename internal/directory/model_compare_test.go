@@ -37,11 +37,12 @@ func (r *run) compare() {
 			r.fail("callers %v of %q wait", l.waiting, l.Name)
 		}
 	}
-	if len(keys) != len(r.index) || len(m.leases) != d.Leases() || d.Unfinished() != m.unfinished {
+	if len(keys) != len(r.index) || len(m.leases)-m.unused() != d.Leases() || d.Unfinished() != m.unfinished {
 		r.fail("%d leases, unfinished %t, index %v; want %d, %t, %v", d.Leases(), d.Unfinished(), r.index, len(m.leases), m.unfinished, keys)
 	}
 	r.compareSessions(names)
 	r.compareCallers()
+	r.comparePorts()
 }
 
 func (r *run) compareSessions(names int) {
@@ -72,14 +73,14 @@ func (r *run) compareSessions(names int) {
 		}
 	}
 	for id, ns := range m.namespaces {
-		if path := d.NamespacePath(id); !ns.ended && path != m.path(id) || ns.ended && !m.unfinished && path != "" {
+		if path := d.NamespacePath(id); !ns.ended && path != m.path(id) || ns.ended && !m.unfinished && (path != "") != m.kept(id) {
 			r.fail("namespace %d, ended %t, has path %q", id, ns.ended, path)
 		}
 	}
 	if c := d.Counts(); !m.unfinished {
 		want := directory.Counts{
 			Sessions:   len(live(m.sessions, func(s *modelSession) bool { return !s.ended })),
-			Namespaces: len(live(m.namespaces, func(ns *modelNamespace) bool { return !ns.ended })),
+			Namespaces: len(live(m.namespaces, func(ns *modelNamespace) bool { return !ns.ended || m.kept(ns.id) })),
 			Doors:      len(live(m.leases, func(l *modelLease) bool { return l.door != 0 })),
 			Names:      names,
 			Waiting:    len(live(m.callers, func(c *modelCaller) bool { return c.state != over })),

@@ -3,6 +3,7 @@
 package directory_test
 
 import (
+	"reflect"
 	"slices"
 
 	"github.com/switchboard-ipc/switchboard/internal/directory"
@@ -12,7 +13,8 @@ import (
 func (m *model) apply(ev directory.Event) *wanted {
 	w := &wanted{
 		closed: make(map[directory.ID]directory.Reason), ends: make(map[directory.ID]string),
-		refused: make(map[directory.ID]directory.Reason), redirect: make(map[directory.ID]string),
+		refused: make(map[directory.ID]directory.Reason), redirect: make(map[directory.ID]string), changed: make(map[directory.ID]*change),
+		awaits: make(map[directory.ID]directory.ID), subsets: make(map[directory.ID]string),
 	}
 	sliced := false
 	switch ev := ev.(type) {
@@ -85,10 +87,14 @@ func (m *model) apply(ev directory.Event) *wanted {
 			l.Callers = slices.DeleteFunc(l.Callers, func(c directory.Caller) bool { return slices.Contains(ev.Connections, c.Connection) })
 		}
 	}
+	if now := reflect.ValueOf(ev).FieldByName("Now"); now.IsValid() {
+		m.now = max(m.now, now.Int())
+	}
+	sliced = m.portEvent(ev, w) || sliced
 	if sliced {
 		left := m.pending()
 		for id := range w.ends {
-			if m.sessions[m.leases[id].Session].ended {
+			if l := m.leases[id]; m.due(l) || m.leaving(l) {
 				left--
 			}
 		}
@@ -119,7 +125,7 @@ func (m *model) openSession(ev directory.OpenSession, w *wanted) {
 		return
 	}
 	m.sessions[ev.Session] = &modelSession{
-		id: ev.Session, namespace: ev.Namespace, client: ev.Client, process: ev.Process, peer: ev.Peer,
+		id: ev.Session, namespace: ev.Namespace, client: ev.Client, process: ev.Process, peer: ev.Peer, lingers: ev.Lingers,
 		joined: make(map[directory.ID]bool), watches: make(map[uint32]*modelWatch),
 	}
 	w.welcome = &directory.Welcome{Session: ev.Session, Request: ev.Request, Namespace: m.path(ev.Namespace)}
@@ -149,16 +155,32 @@ func (m *model) do(s *modelSession, op directory.Op, w *wanted) directory.Reply 
 	refuse := func(r directory.Reason) directory.Reply {
 		return directory.Reply{Refusal: directory.Refusal{Reason: r}}
 	}
+	switch op.(type) {
+	case directory.Claim, directory.JoinNamespace, directory.OpenDoor:
+		if m.namespaces[s.namespace].ended {
+			return refuse(directory.Unknown)
+		}
+	}
 	switch op := op.(type) {
 	case directory.Claim:
 		if m.held(s.id) >= m.limits.NamesPerSession {
 			return refuse(directory.LimitHit)
+		}
+		for _, l := range m.all(s.namespace, op.Name) {
+			if l.port && m.has(l) {
+				return refuse(directory.NameTaken)
+			}
 		}
 		if l := m.named(s.namespace, op.Name, op.Version, op.Scope); l != nil {
 			if !m.sessions[l.Session].ended {
 				return refuse(directory.NameTaken)
 			}
 			w.ends[l.Lease] = m.sessions[l.Session].reason
+		}
+		for _, l := range m.all(s.namespace, op.Name) {
+			if l.port { // of an ended session
+				w.ends[l.Lease] = m.sessions[l.Session].reason
+			}
 		}
 		m.leases[op.Lease] = &modelLease{Entry: directory.Entry{
 			Lease: op.Lease, Session: s.id, Name: op.Name, Namespace: s.namespace, Kind: op.Kind, State: directory.Active, Owner: s.peer,
@@ -172,7 +194,11 @@ func (m *model) do(s *modelSession, op directory.Op, w *wanted) directory.Reply 
 		if l := m.leases[op.Lease]; l == nil || l.Session != s.id {
 			return refuse(directory.Unknown)
 		}
-		w.ends[op.Lease] = "it was given back"
+		if l := m.leases[op.Lease]; m.moves(l) {
+			m.giveUp(l, "it was given back", w)
+		} else {
+			w.ends[op.Lease] = "it was given back"
+		}
 		return directory.Reply{}
 	case directory.JoinNamespace:
 		var found *modelNamespace
@@ -181,11 +207,19 @@ func (m *model) do(s *modelSession, op directory.Op, w *wanted) directory.Reply 
 				found = ns
 			}
 		}
+		switch {
+		case !op.Sealed && len(op.Only) > 0:
+			return refuse(directory.Malformed)
+		case found != nil && found.subset:
+			return refuse(directory.Denied)
+		case found != nil && op.Sealed && (!found.sealed || !slices.Equal(found.only, op.Only)):
+			return refuse(directory.Malformed)
+		}
 		if len(s.joined) >= m.limits.NamesPerSession && (found == nil || !s.joined[found.id]) {
 			return refuse(directory.LimitHit)
 		}
 		if found == nil {
-			found = &modelNamespace{id: op.New, parent: s.namespace, name: op.Name}
+			found = &modelNamespace{id: op.New, parent: s.namespace, name: op.Name, sealed: op.Sealed, only: op.Only}
 			m.namespaces[op.New] = found
 		}
 		s.joined[found.id] = true

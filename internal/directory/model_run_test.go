@@ -124,6 +124,24 @@ func (r *run) observe(actions []directory.Action, w *wanted) {
 			w.forget = 0
 		case directory.EndLease:
 			r.ended(a, w, goneReason)
+		case directory.PortAnswer:
+			if w.port == nil || w.publish != 0 || (a.Refusal.Reason == directory.OK) != (a.Refusal.Text == "") {
+				r.fail("got %+v, want %+v, and lease %d published before", a, w.port, w.publish)
+			}
+			if a.Refusal.Text = ""; *w.port != a {
+				r.fail("got %+v, want %+v", a, *w.port)
+			}
+			w.port = nil
+		case directory.AwaitReturn:
+			if s, ok := w.awaits[a.Lease]; !ok || s != a.Session || w.changed[a.Lease] == nil || !w.changed[a.Lease].published {
+				r.fail("got %+v, want %d, %t, after its publication", a, s, ok)
+			}
+			delete(w.awaits, a.Lease)
+		case directory.EndSubset:
+			if reason, ok := w.subsets[a.Namespace]; !ok || reason != a.Reason {
+				r.fail("got %+v, want %t for %q", a, ok, reason)
+			}
+			delete(w.subsets, a.Namespace)
 		case directory.CloseSession:
 			if reason, ok := w.closed[a.Session]; !ok || a.Refusal.Reason != reason || a.Refusal.Text == "" {
 				r.fail("closed session %d with %+v, want %v", a.Session, a.Refusal, reason)
@@ -138,6 +156,17 @@ func (r *run) published(a directory.Publish, w *wanted) {
 	r.t.Helper()
 	key, id := key(a.Entry.Namespace, a.Entry.Name), a.Entry.Lease
 	l := r.m.leases[id]
+	if l != nil && l.port && r.index[key] == id {
+		if w.slice > 0 && r.m.due(l) && r.m.moves(l) { // its slice has come
+			r.m.giveUp(l, r.m.sessions[l.Session].reason, w)
+			w.slice--
+		}
+		if c := w.changed[id]; c == nil || c.published || !same(a.Entry, l.Entry) {
+			r.fail("published %+v again, want %+v of %+v", a, c, l)
+		}
+		w.changed[id].published, w.changed[id].told = true, make(map[*modelWatch]bool)
+		return
+	}
 	if _, ok := r.ending(r.index[key], w); l == nil || r.index[key] == id || w.publish != id && !ok || !same(a.Entry, l.Entry) {
 		r.fail("published %+v, and there is %d", a.Entry, r.index[key])
 	}
@@ -171,8 +200,11 @@ func (r *run) ending(id directory.ID, w *wanted) (reason string, ok bool) {
 		return reason, true
 	}
 	l := r.m.leases[id]
-	if l == nil || w.slice == 0 || !r.m.sessions[l.Session].ended {
+	switch {
+	case l == nil || w.slice == 0 || r.m.due(l) && r.m.moves(l) || !r.m.due(l) && !r.m.leaving(l):
 		return "", false
+	case r.m.leaving(l):
+		return nsEnded, true
 	}
 	return r.m.sessions[l.Session].reason, true
 }
@@ -224,6 +256,13 @@ func (r *run) notified(a directory.Notify, w *wanted, goneReason map[directory.I
 		}
 		goneReason[l.Lease] = a.Reason
 		delete(seen, l.Lease)
+	case directory.Changed:
+		watch := s.watches[a.Watch]
+		c := w.changed[l.Lease]
+		if c == nil || !c.published || c.told[watch] || c.reason != a.Reason || !seen[l.Lease] {
+			r.fail("changed: %+v, want %+v", a, c)
+		}
+		c.told[watch] = true
 	default:
 		r.fail("notified of %+v", a)
 	}
@@ -272,8 +311,20 @@ func (r *run) refused(a directory.Refuse, w *wanted) {
 func (r *run) missing(w *wanted) {
 	r.t.Helper()
 	if w.answer != nil || w.welcome != nil || w.publish != 0 || w.forget != 0 || w.slice != 0 ||
-		len(w.closed)+len(w.ends)+len(w.refused)+len(w.redirect) > 0 {
+		len(w.closed)+len(w.ends)+len(w.refused)+len(w.redirect) > 0 || w.port != nil || len(w.awaits)+len(w.subsets) > 0 {
 		r.fail("not seen: %+v", *w)
+	}
+	for id, c := range w.changed {
+		for _, s := range r.m.sessions {
+			for i, watch := range s.watches {
+				if watch.seen[id] && !c.told[watch] {
+					r.fail("watch %d of session %d was not told of the change of %d", i, s.id, id)
+				}
+			}
+		}
+		if !c.published {
+			r.fail("the change of %d was not published: %+v", id, c)
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ type model struct {
 	leases     map[directory.ID]*modelLease     // those that exist
 	callers    map[directory.ID]*modelCaller    // all that ever were
 	unfinished bool
+	subsets    int // how many were made
 }
 
 type modelSession struct {
@@ -36,6 +37,7 @@ type modelSession struct {
 	reply         directory.Reply
 	blocked       bool
 	ended         bool
+	lingers       bool
 	reason        string
 }
 
@@ -49,13 +51,18 @@ type modelNamespace struct {
 	id, parent directory.ID
 	name       string
 	ended      bool
+	subset     bool
+	sealed     bool
+	only       []string
 }
 
 // modelLease is a name, or a door where door is not 0.
 type modelLease struct {
 	directory.Entry
-	door    directory.ID
-	waiting []directory.ID
+	door      directory.ID
+	waiting   []directory.ID
+	port      bool // not one that was claimed
+	withdrawn bool
 }
 
 type callerState int
@@ -85,7 +92,12 @@ type wanted struct {
 	redirect map[directory.ID]string
 	forget   directory.ID
 	publish  directory.ID
-	slice    int // how many leases of ended sessions go
+	slice    int // how many leases of ended sessions and namespaces go
+
+	port    *directory.PortAnswer // its text is open
+	changed map[directory.ID]*change
+	awaits  map[directory.ID]directory.ID // ports, and the sessions that had them
+	subsets map[directory.ID]string       // namespaces that end, and why
 }
 
 func newModel(l directory.Limits) *model {
@@ -189,7 +201,7 @@ func (m *model) resolve(from directory.ID, name, constraint, scope string) (*mod
 	for _, ns := range m.chain(from) {
 		var exact, suitable []*modelLease
 		why := directory.OK
-		all := slices.DeleteFunc(m.all(ns, name), func(l *modelLease) bool { return m.sessions[l.Session].ended })
+		all := slices.DeleteFunc(m.all(ns, name), func(l *modelLease) bool { return !m.has(l) })
 		for _, l := range all {
 			r := directory.OK
 			switch {
@@ -216,6 +228,8 @@ func (m *model) resolve(from directory.ID, name, constraint, scope string) (*mod
 			return m.leases[best(suitable)], directory.OK
 		case len(all) > 0:
 			return nil, why
+		case !m.namespaces[ns].lets(name):
+			return nil, directory.Unknown
 		}
 	}
 	return nil, directory.Unknown
@@ -231,10 +245,10 @@ func (m *model) held(session directory.ID) (n int) {
 	return n
 }
 
-// pending is how many leases of ended sessions are left.
+// pending is how many leases of ended sessions and namespaces are left.
 func (m *model) pending() (n int) {
 	for _, l := range m.leases {
-		if m.sessions[l.Session].ended {
+		if m.due(l) || m.leaving(l) {
 			n++
 		}
 	}
@@ -323,8 +337,17 @@ func (m *model) endNamespace(ns *modelNamespace, w *wanted) {
 			w.ends[id] = "its namespace ended"
 		}
 	}
+	if ns.subset {
+		w.subsets[ns.id] = nsEnded
+	}
 	for _, s := range m.sessions {
-		if s.namespace == ns.id && !s.ended {
+		if s.namespace == ns.id && !s.ended && s.lingers {
+			joined := s.joined
+			s.joined = make(map[directory.ID]bool)
+			for id := range joined {
+				m.endIfLeft(m.namespaces[id], w)
+			}
+		} else if s.namespace == ns.id && !s.ended {
 			w.closed[s.id] = directory.Unknown
 			m.endSession(s, "its namespace ended", w)
 		}

@@ -15,14 +15,15 @@ type lease struct {
 	namespace   ID
 	name        string
 	kind        Kind
+	accept      Accept
+	state       State
+	listed      bool // it can be found
 	version     string
 	scope       string
-	accept      Accept
 	path        string
 	since       int64
-	state       State
+	port        *port // nil: it is none, or one that was claimed
 
-	listed   bool     // it can be found
 	next     ID       // the next one of the same name, in other versions or scopes
 	waiting  []ID     // callers in state waiting, in order
 	inFlight int      // callers in state handed
@@ -61,6 +62,13 @@ func (d *Directory) list(l *lease) {
 	ns := d.namespaces[l.namespace]
 	if old := d.named(ns, l.name, l.version, l.scope); old != nil && !d.alive(old) { // its slice has not come yet
 		d.endLease(old.id, d.sessions[old.session].reason, false)
+	}
+	for old := d.leases[ns.names[l.name]]; old != nil && (l.port != nil || old.port != nil); old = d.leases[ns.names[l.name]] {
+		reason := "a service that runs has its name" // an adopted one: nothing else comes in place of a port
+		if !d.alive(old) {
+			reason = d.sessions[old.session].reason
+		}
+		d.endLease(old.id, reason, false) // a port has its name for itself
 	}
 	d.leases[l.id] = l
 	best := d.best(ns, l.name)
@@ -136,7 +144,9 @@ func (d *Directory) named(ns *namespace, name, version, scope string) *lease {
 }
 
 // alive reports whether a lease is anybody's still: those of an ended session go in slices.
-func (d *Directory) alive(l *lease) bool { return l.session == 0 || !d.sessions[l.session].ended }
+func (d *Directory) alive(l *lease) bool {
+	return l.session == 0 || !d.sessions[l.session].ended || l.stays()
+}
 
 // Claimable says why a session could not claim a name now, or nothing. It changes nothing: the broker asks before it
 // binds a socket for the name.
@@ -145,18 +155,21 @@ func (d *Directory) Claimable(session ID, ev Claim) Refusal {
 	if s == nil || s.ended {
 		return Refusal{Unknown, "the session has ended"}
 	}
-	if len(s.leases) >= d.limits.NamesPerSession {
-		return Refusal{LimitHit, fmt.Sprintf("a session may have %d leases: release one, or raise names_per_session in the broker's configuration", d.limits.NamesPerSession)}
+	if r := d.leaseLimit(s); r.Reason != OK {
+		return r
 	}
 	b := d.claimant(s, &ev)
 	ns := d.namespaces[s.namespace]
+	if l := d.leases[ns.names[ev.Name]]; l != nil && l.port != nil && d.alive(l) { // in all versions
+		return portTaken(l)
+	}
 	if l := d.named(ns, ev.Name, ev.Version, ev.Scope); l != nil && d.alive(l) {
 		return taken(ev.Name, l.owner)
 	}
 	// A backend of a definition without a version may say which it is, but not take the place of another one.
 	if svc := ns.service(ev.Name, ev.Version, ev.Scope); svc != nil && (b == nil || b.service != svc.id) {
 		if svc.current != 0 || len(svc.waiting) > 0 {
-			return Refusal{NameTaken, fmt.Sprintf("name %q is taken: the broker has launched %s for it", ev.Name, svc.definition.Summary)}
+			return launchedFor(svc)
 		}
 	}
 	return Refusal{}
@@ -164,6 +177,10 @@ func (d *Directory) Claimable(session ID, ev Claim) Refusal {
 
 func taken(name string, owner Peer) Refusal {
 	return Refusal{NameTaken, fmt.Sprintf("name %q is taken by %s", name, describe(owner))}
+}
+
+func launchedFor(svc *service) Refusal {
+	return Refusal{NameTaken, fmt.Sprintf("name %q is taken: the broker has launched %s for it", svc.name, svc.definition.Summary)}
 }
 
 // describe names a process to people.
@@ -178,7 +195,9 @@ func describe(p Peer) string {
 func (d *Directory) endName(l *lease, reason string) {
 	d.unlist(l)
 	delete(d.leases, l.id)
-	if l.backend != 0 {
+	if l.port != nil {
+		d.endPort(l)
+	} else if l.backend != 0 {
 		l.state = Stopping
 	}
 	d.notify(Gone, l, reason)
@@ -232,11 +251,15 @@ func (d *Directory) inFlightOf(l ID) []ID {
 
 // entry is what others see of a name.
 func (d *Directory) entry(l *lease) Entry {
-	return Entry{
+	e := Entry{
 		Lease: l.id, Session: l.session, Name: l.name, Namespace: l.namespace, Kind: l.kind, State: l.state,
 		Owner: l.owner, Version: l.version, Scope: l.scope, Accept: l.accept, Path: l.path,
 		Since: l.since, Backend: l.backend, Callers: l.callers,
 	}
+	if l.port != nil {
+		e.Declared, e.OnMessage, e.Service = l.port.declared, l.port.onMessage, l.port.service
+	}
+	return e
 }
 
 // Entry returns a name by its lease. Callers of the entry stay the directory's: copy them before the next event.

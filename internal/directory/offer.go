@@ -18,18 +18,32 @@ type offer struct {
 	scope      string
 }
 
-// hasPath reports whether callers of an offer are sent to a path.
-func (o offer) hasPath() bool {
-	accept := HandedOver
+// accept is how callers of an offer reach it.
+func (o offer) accept() Accept {
 	switch {
 	case o.lease != nil:
-		accept = o.lease.accept
+		return o.lease.accept
 	case o.service != nil:
-		accept = o.service.definition.Accept
+		return o.service.definition.Accept
 	case o.definition != nil:
-		accept = o.definition.Accept
+		return o.definition.Accept
 	}
+	return HandedOver
+}
+
+// hasPath reports whether callers of an offer are sent to a path.
+func (o offer) hasPath() bool {
+	accept := o.accept()
 	return accept == Listener || accept == Path
+}
+
+// portsOnly refuses the callers of an offer with Accept Ports.
+func portsOnly(name string, o offer) Refusal {
+	def := o.definition
+	if o.service != nil {
+		def = &o.service.definition
+	}
+	return Refusal{WrongKind, fmt.Sprintf("service %q has no callers, but ports: %s", name, strings.Join(def.Ports, ", "))}
 }
 
 // offers returns what a name stands for in one namespace.
@@ -37,6 +51,9 @@ func (d *Directory) offers(ns *namespace, name string, definitions []Definition)
 	for l := d.leases[ns.names[name]]; l != nil; l = d.leases[l.next] {
 		if d.alive(l) {
 			all = append(all, offer{lease: l, version: l.version, scope: l.scope})
+			if l.port != nil { // nothing is launched in its place
+				return all
+			}
 		}
 	}
 	for _, svc := range ns.services[name] {
@@ -64,7 +81,7 @@ func (d *Directory) offers(ns *namespace, name string, definitions []Definition)
 
 // find returns what a caller gets: the newest version that it allows, of the innermost namespace that knows the name at all.
 func (d *Directory) find(from *namespace, name, constraint, scope string, definitions []Definition, exact bool) (offer, *namespace, Refusal) {
-	for ns := from; ns != nil; ns = d.namespaces[ns.parent] {
+	for ns := from; ns != nil; ns = d.outer(ns, name) {
 		if l := d.leases[ns.names[name]]; !exact && l != nil && l.next == 0 && len(definitions) == 0 && ns.services == nil && ns.declared == nil && d.alive(l) {
 			o := offer{lease: l, version: l.version, scope: l.scope} // the usual case, without a list
 			return o, ns, suits(o, name, constraint, scope, nil)
@@ -154,10 +171,10 @@ func choose(all []offer, name, constraint, scope string, definitions []Definitio
 // LookUp returns the entry that a look-up finds, by version and scope.
 func (d *Directory) LookUp(namespace ID, name, constraint, scope string, kind Kind) (Entry, Refusal) {
 	mismatch := UnknownName(name)
-	for ns := d.namespaces[namespace]; ns != nil; ns = d.namespaces[ns.parent] {
+	for ns := d.namespaces[namespace]; ns != nil; ns = d.outer(ns, name) {
 		var all []offer
 		for l := d.leases[ns.names[name]]; l != nil; l = d.leases[l.next] {
-			if d.alive(l) {
+			if d.alive(l) && !ns.ended {
 				all = append(all, offer{lease: l, version: l.version, scope: l.scope})
 			}
 		}
@@ -185,7 +202,7 @@ func (d *Directory) LookUp(namespace ID, name, constraint, scope string, kind Ki
 
 // Launchable reports whether a name, from a namespace outwards, is launched or declared to be.
 func (d *Directory) Launchable(from ID, name string) bool {
-	for ns := d.namespaces[from]; ns != nil; ns = d.namespaces[ns.parent] {
+	for ns := d.namespaces[from]; ns != nil; ns = d.outer(ns, name) {
 		if len(ns.services[name]) > 0 || len(ns.declared[name]) > 0 {
 			return true
 		}

@@ -57,9 +57,10 @@ func (r *run) empty() {
 	for r.d.Unfinished() {
 		r.apply(directory.Continue{Now: r.m.now})
 	}
+	r.emptyPorts()
 	r.d.Deadline()
 	got, want := r.d.Export(), directory.New(r.m.limits).Export()
-	got.Now = 0
+	got.Now, got.Subsets = 0, 0
 	if got, want := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); got != want {
 		r.fail("left in the end:\n%s\nwant\n%s", got, want)
 	}
@@ -139,7 +140,16 @@ func (r *run) step(s step) {
 		held := live(r.m.leases, func(l *modelLease) bool { return s.C > 200 || l.Session == r.session(s.A) })
 		r.apply(r.change(s, directory.Release{Lease: choose(held, s.C)}))
 	case k < 108:
-		r.apply(r.change(s, directory.JoinNamespace{New: r.id(), Name: pick(s.C, "x", "y", "z")}))
+		op := directory.JoinNamespace{New: r.id(), Name: pick(s.C, "x", "y", "z")}
+		if ns := r.m.namespaces[r.namespace(s.C)]; s.B%8 == 7 && ns != nil && ns.subset {
+			op.Name = ns.name
+		}
+		op.Sealed = s.B%4 == 1
+		op.Only = pick(s.B/4, nil, nil, []string{"a"}, []string{"a", "d"})
+		if s.B%4 != 1 && s.B < 240 {
+			op.Only = nil
+		}
+		r.apply(r.change(s, op))
 	case k < 116:
 		r.apply(r.change(s, directory.OpenDoor{Lease: r.id(), Namespace: pick(s.C, 0, r.namespace(s.C), r.namespace(s.C))}))
 	case k < 118:

@@ -198,7 +198,7 @@ func (d *Directory) advance(svc *service) {
 			d.serve(svc, d.leases[b.lease])
 		}
 	case d.occupied(svc): // its end is waited for
-	case d.holder(svc) == nil:
+	case d.holder(svc) == nil || svc.definition.Accept == Ports:
 		d.launch(svc, nil)
 	case d.holder(svc).kind == Service:
 		d.serve(svc, d.holder(svc))
@@ -218,7 +218,11 @@ func (d *Directory) occupied(svc *service) bool {
 
 // holder returns the lease of one that was not launched for a service, and has its name in its version and scope, or nil.
 func (d *Directory) holder(svc *service) *lease {
-	l := d.named(d.namespaces[svc.namespace], svc.name, svc.version, svc.scope)
+	ns := d.namespaces[svc.namespace]
+	l := d.leases[ns.names[svc.name]]
+	if l == nil || l.port == nil { // that is there in all versions
+		l = d.named(ns, svc.name, svc.version, svc.scope)
+	}
 	if l == nil || !d.alive(l) {
 		return nil
 	}

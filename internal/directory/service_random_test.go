@@ -73,7 +73,12 @@ func (w *world) apply(ev directory.Event) {
 			w.end(a.Connection)
 		case directory.CloseSession:
 			delete(w.sessions, a.Session)
+		case directory.PortAnswer:
+			w.portAnswered(a)
 		case directory.Launch:
+			if _, knocked := ev.(directory.Knock); a.Definition.Accept == directory.Ports && !knocked && !restarts(ev) {
+				w.fail("launched for a caller: %+v", a)
+			}
 			if w.closed || w.launched[a.Backend] || w.ended[a.Backend] {
 				w.fail("launched: %+v", a)
 			}
@@ -92,6 +97,12 @@ func (w *world) apply(ev directory.Event) {
 	}
 	w.invariants()
 	w.copy(false)
+}
+
+func restarts(ev directory.Event) bool {
+	c, _ := ev.(directory.Change)
+	_, ok := c.Op.(directory.Restart)
+	return ok
 }
 
 func (w *world) end(connection directory.ID) {
@@ -211,13 +222,15 @@ func (w *world) ends(id directory.ID, failed, unserved bool) {
 }
 
 func randomDefinition(n uint8) directory.Definition {
-	def := definition(pick(n, directory.HandedOver, directory.Listener, directory.Path, directory.Connection))
+	def := definition(pick(n, directory.HandedOver, directory.Listener, directory.Path, directory.Connection, directory.Ports))
 	def.Version, def.Scope = pick(n/4, "", "1.2.0", "2.0.0"), pick(n/16, "", "", "/f")
 	def.Notify = n%7 == 0
 	if def.Accept == directory.Path && n%3 == 0 {
 		def.Probed, def.Hash = true, pick(n/3, "a", "b")
 	}
-	if n%5 == 0 {
+	if def.Accept == directory.Ports {
+		def.Ports, def.Notify = []string{"p", "q"}, false
+	} else if n%3 == 1 {
 		def.Idle = 5e8
 	}
 	if n > 250 {
@@ -252,6 +265,10 @@ func (w *world) step(s step) {
 	def, name := randomDefinition(s.C), pick(s.B, "up", "up", "up", "down")
 	version, scope := pick(s.D, "", "", "^1.2", "2.0.0"), pick(s.D/4, "", "", "/f", "/g")
 	sel := directory.Select{Name: name, Version: pick(s.D, "", "", "^1.2"), Scope: pick(s.C, "", "", "/f")}
+	if s.A%8 == 3 {
+		w.portStep(s, def)
+		return
+	}
 	switch k := s.What * 61; {
 	case k < 4:
 		w.copy(true)
@@ -289,6 +306,9 @@ func (w *world) step(s step) {
 				w.apply(directory.Change{Session: session, Request: 1, Sequence: 1, Now: w.now, Op: directory.Claim{
 					Lease: w.id(), Name: name, Kind: directory.Service, Version: pick(s.D, "", "", "1.2.0"),
 				}})
+			}
+			if b.ID == id && b.Definition.Accept == directory.Ports && s.B%4 != 0 {
+				w.apply(directory.CheckIn{Session: w.hello(directory.Root, id), Lease: w.id(), Name: pick(s.C, "p", "q", "up"), Since: 9, Now: w.now})
 			}
 		}
 	case k < 138:
@@ -393,6 +413,7 @@ func (w *world) finish(keep bool) {
 	for w.d.Unfinished() {
 		w.apply(directory.Continue{Now: w.now})
 	}
+	w.endPorts()
 	if len(w.callers) > 0 {
 		w.fail("callers without an end: %v", w.callers)
 	}

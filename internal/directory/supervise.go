@@ -24,7 +24,9 @@ func (d *Directory) selected(s *session, sel Select) (found []*service, r Refusa
 	if r := MatchVersion(sel.Name, "0.0.0", sel.Version); r.Reason == Malformed {
 		return nil, r
 	}
-	if l := d.best(ns, sel.Name); l != nil && l.backend == 0 && d.alive(l) {
+	if l := d.best(ns, sel.Name); l != nil && l.port != nil && d.alive(l) && l.port.service.Name != sel.Name {
+		return nil, Refusal{WrongKind, fmt.Sprintf("name %q is a port, not a service that the broker launches", sel.Name)}
+	} else if l != nil && l.port == nil && l.backend == 0 && d.alive(l) {
 		return nil, Refusal{WrongKind, fmt.Sprintf("name %q belongs to %s, which the broker did not launch: end that process itself", sel.Name, describe(l.owner))}
 	}
 	return nil, Refusal{Unknown, fmt.Sprintf("no process that the broker launched has name %q and the version and scope asked for (switchboard ls shows what there is)", sel.Name)}
@@ -96,7 +98,7 @@ func (ev Restart) do(d *Directory, s *session) Reply {
 		if svc.current == 0 && d.occupied(svc) {
 			return refused(LimitHit, fmt.Sprintf("service %q is stopping: try again", svc.name))
 		}
-		if l := d.holder(svc); l != nil {
+		if l := d.holder(svc); l != nil && ev.fresh(svc).Accept != Ports {
 			d.collect(svc)
 			return Reply{Refusal: taken(svc.name, l.owner)}
 		}
@@ -108,9 +110,9 @@ func (ev Restart) do(d *Directory, s *session) Reply {
 		if b := d.backends[svc.current]; b != nil {
 			d.retire(b, "it was restarted")
 		}
-		if svc.definition.Accept == Connection {
+		if svc.definition.Accept == Connection || svc.current == 0 && d.occupied(svc) {
 			d.collect(svc)
-			continue // each caller has a process of its own, the next one the new one
+			continue // each caller has a process of its own, the next one the new one; or the old one's ports come free at its end
 		}
 		b := d.backends[svc.current] // those who waited may have had it launched
 		if b == nil {
