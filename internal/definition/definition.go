@@ -30,6 +30,8 @@ const (
 	Path Accept = "path"
 	// Native: the process opens a session and calls Listen.
 	Native Accept = "native"
+	// Mach: the process checks its ports in, by the Mach bootstrap protocol. For definition files only.
+	Mach Accept = "mach"
 )
 
 // hashDigits is the length of what [Definition.Hash] returns.
@@ -53,6 +55,8 @@ type Definition struct {
 	RestartMin    time.Duration // the first wait after a start that failed; more than 0
 	RestartMax    time.Duration // the longest wait; at least RestartMin
 	User          string        // whom it runs as; "": the broker's own user
+	Ports         []string      // with Mach: the names of its ports, at least one; else none
+	OnMessage     bool          // with Mach: launch = "message", and not the first look-up
 }
 
 // Default returns a definition with every default set, and without a name or a command.
@@ -95,6 +99,10 @@ func (d Definition) Hash() string {
 	list(string(d.Accept), d.Dir, d.User, flag(d.Notify), flag(d.Scoped))
 	if d.Scoped {
 		list(slices.Sorted(slices.Values(d.Markers))...)
+	}
+	if d.Accept == Mach {
+		list(slices.Sorted(slices.Values(d.Ports))...)
+		list(flag(d.OnMessage))
 	}
 	return hex.EncodeToString(h.Sum(nil))[:hashDigits]
 }

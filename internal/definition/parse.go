@@ -5,6 +5,7 @@ package definition
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,6 +60,8 @@ func (d *Definition) matchFile(base string) *fault {
 		return &fault{"name", err.Error()}
 	case f.Name != d.Name:
 		return faultf("name", "name %q is not that of the file, %q: rename the file to %s, or change the name", d.Name, f.Name, d.Name+Suffix)
+	case f.Version != "" && d.Accept == Mach:
+		return faultf("accept", `accept = "mach" does not go with a version, and the file's name has one: rename the file to %s`, d.Name+Suffix)
 	case f.Version == "" || f.Version == d.Version:
 	case d.Version == "":
 		d.Version = f.Version
@@ -90,12 +93,13 @@ func fileNamed(base string) (File, error) {
 }
 
 // The keys of a definition, for people.
-const knownKeys = "name, version, exec, accept, ready, scope, marker, idle_stop, start_timeout, stop_timeout, env, pass_env, dir, restart and user"
+const knownKeys = "name, version, exec, accept, ready, scope, marker, idle_stop, start_timeout, stop_timeout, env, pass_env, dir, restart, user, ports and launch"
 
 // read takes the values of a text, in its order.
 func (d *Definition) read(values map[string]any, order []string) *fault {
 	_, named := values["name"]
 	_, marked := values["marker"]
+	given := slices.Collect(maps.Keys(values))
 	f := each("", values, order, func(key string, value any) *fault { return d.set(key, value, order) })
 	switch {
 	case f != nil:
@@ -105,7 +109,7 @@ func (d *Definition) read(values map[string]any, order []string) *fault {
 	case marked && !d.Scoped:
 		return &fault{"marker", `marker goes with scope = "directory" only: add that, or leave marker out`}
 	}
-	return nil
+	return d.completePorts(given)
 }
 
 // set takes the value of one key.
@@ -141,6 +145,10 @@ func (d *Definition) set(key string, value any, order []string) *fault {
 		return d.setRestart(value, order)
 	case "user":
 		return nonEmpty(key, value, &d.User)
+	case "ports":
+		return list(key, value, &d.Ports)
+	case "launch":
+		return oneOf(key, value, &d.OnMessage, "lookup", "message", `it is "lookup" or "message"`)
 	}
 	return faultf(key, "unknown key %q: the keys are %s", clip(key), knownKeys)
 }

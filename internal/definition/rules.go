@@ -46,7 +46,7 @@ func (d Definition) Check() error {
 // fault returns the first thing that is wrong, or nil.
 func (d Definition) fault() *fault {
 	for _, rule := range []func(Definition) *fault{
-		checkName, checkVersion, checkExec, checkAccept, checkReady, checkMarkers, checkDir, checkUser,
+		checkName, checkVersion, checkExec, checkAccept, checkPorts, checkReady, checkMarkers, checkDir, checkUser,
 		checkTimes, checkEnv, checkPassEnv, checkReferences,
 	} {
 		if f := rule(d); f != nil {
@@ -93,10 +93,10 @@ func checkExec(d Definition) *fault {
 
 func checkAccept(d Definition) *fault {
 	switch d.Accept {
-	case Listener, Connection, Path, Native:
+	case Listener, Connection, Path, Native, Mach:
 		return nil
 	}
-	return faultf("accept", `accept %q is unknown: it is "listener", "connection", "path" or "native"`, clip(string(d.Accept)))
+	return faultf("accept", `accept %q is unknown: it is "listener", "connection", "path", "native" or "mach"`, clip(string(d.Accept)))
 }
 
 func checkReady(d Definition) *fault {
@@ -136,7 +136,7 @@ func checkUser(d Definition) *fault {
 		return nil
 	case strings.ContainsAny(d.User, ":\n\x00"):
 		return faultf("user", "user %q is not the name of a user: write one from the user database, such as greeter", clip(d.User))
-	case d.Accept == Path || d.Accept == Native:
+	case d.Accept == Path || d.Accept == Native || d.Accept == Mach:
 		return faultf("user", `user %q does not go with accept = %q, since a service of another user cannot reach the broker's folder: accept must be "listener" or "connection"`,
 			clip(d.User), d.Accept)
 	}
@@ -237,7 +237,7 @@ func checkReferences(d Definition) *fault {
 }
 
 func checkReference(d Definition, at, key, text string) *fault {
-	if strings.Contains(text, socketReference) && (d.Accept == Native || d.Accept == Connection) {
+	if strings.Contains(text, socketReference) && d.Accept != Path && d.Accept != Listener {
 		return faultf(at, `%s has %s, but with accept = %q there is no socket: take it out, or choose accept = "path" or "listener"`, key, socketReference, d.Accept)
 	}
 	if strings.Contains(text, scopeReference) && !d.Scoped {

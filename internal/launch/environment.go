@@ -30,6 +30,7 @@ type Setting struct {
 	Socket     string // the path that it binds, or that is bound for it; "" if none
 	Scope      string // the folder, if it is for one
 	Notify     string // NOTIFY_SOCKET; "" if it is not asked to notify
+	Bootstrap  string // the path of bootstrap.sock; "" if it is not to be found
 }
 
 // Environment returns the clean environment of a backend, sorted, each name once: HOME, USER, LOGNAME, SHELL, PATH, LANG, TZ and XDG_* ; over
@@ -88,6 +89,7 @@ func Environment(s Setting) []string {
 	put("SWITCHBOARD_INSTANCE", s.Instance)
 	put("SWITCHBOARD_SOCKET", s.Socket)
 	put("SWITCHBOARD_SCOPE", s.Scope)
+	put("SWITCHBOARD_BOOTSTRAP", s.Bootstrap)
 	put("NOTIFY_SOCKET", s.Notify)
 	list := make([]string, 0, len(env))
 	for k, v := range env {

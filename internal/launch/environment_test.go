@@ -21,9 +21,10 @@ func TestEnvironment(t *testing.T) {
 		User:   User{Name: "ann", UID: 1, Home: "/home/ann", Shell: "/bin/zsh"},
 		Env:    []string{"LANG=C.UTF-8", "WHERE=${SCOPE}:${SWITCHBOARD_SOCKET}:$HOME:${HOME}:$$"}, PassEnv: []string{"SSH_AUTH_SOCK", "NONE"},
 		RuntimeDir: "/r", Name: "n", Version: "1.0.0", Instance: "i", Socket: "/r/s/n", Scope: "/src",
+		Bootstrap: "/r/b",
 	}
 	want := []string{
-		"HOME=/h", "LANG=C.UTF-8", "LOGNAME=ann", "PATH=/p", "SHELL=/bin/zsh", "SSH_AUTH_SOCK=/a", "SWITCHBOARD_INSTANCE=i", "SWITCHBOARD_NAME=n",
+		"HOME=/h", "LANG=C.UTF-8", "LOGNAME=ann", "PATH=/p", "SHELL=/bin/zsh", "SSH_AUTH_SOCK=/a", "SWITCHBOARD_BOOTSTRAP=/r/b", "SWITCHBOARD_INSTANCE=i", "SWITCHBOARD_NAME=n",
 		"SWITCHBOARD_RUNTIME_DIR=/r", "SWITCHBOARD_SCOPE=/src", "SWITCHBOARD_SOCKET=/r/s/n", "SWITCHBOARD_VERSION=1.0.0", "TZ=UTC", "USER=ann",
 		"WHERE=/src:/r/s/n:$HOME:${HOME}:$$", "XDG_RUNTIME_DIR=/run/user/1",
 	}

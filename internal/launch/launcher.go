@@ -132,6 +132,16 @@ func (l *Launcher) fork(p *Process, files []uintptr, group *cgroup) error {
 	return nil
 }
 
+// Apart runs start, which forks and executes a program that is no backend. Unless that has SWITCHBOARD_INSTANCE in its environment, it may be
+// taken for what a backend left behind. A nil Launcher runs it, too.
+func (l *Launcher) Apart(start func() error) error {
+	if l != nil {
+		l.forking.RLock()
+		defer l.forking.RUnlock()
+	}
+	return start()
+}
+
 // Reap reaps the exited children that are no backends: orphans that came to this process as the subreaper. It returns how many.
 // Call it on SIGCHLD. Without Config.Subreaper it does nothing, since children may be somebody else's.
 func (l *Launcher) Reap() int {

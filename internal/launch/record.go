@@ -98,9 +98,23 @@ func RemoveRecord(folder, instance string) error {
 	return err
 }
 
+// RecordFolder is the folder of records in a runtime folder.
+const RecordFolder = "i"
+
 // ReadRecords returns the records of a folder, in order of instance, and an error for each file that is none. Leftovers of a writer
 // that was killed are removed. A folder that is missing has no records.
 func ReadRecords(folder string) ([]Record, []error) {
+	leftovers, err := filepath.Glob(filepath.Join(folder, "*.json.new"))
+	if err == nil {
+		for _, path := range leftovers {
+			os.Remove(path)
+		}
+	}
+	return LookAtRecords(folder)
+}
+
+// LookAtRecords is ReadRecords while somebody writes them: nothing is removed.
+func LookAtRecords(folder string) ([]Record, []error) {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -112,10 +126,6 @@ func ReadRecords(folder string) ([]Record, []error) {
 	}
 	for _, e := range entries {
 		path := filepath.Join(folder, e.Name())
-		if strings.HasSuffix(path, ".json.new") {
-			os.Remove(path)
-			continue
-		}
 		if !strings.HasSuffix(path, ".json") {
 			continue
 		}
