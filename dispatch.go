@@ -84,6 +84,14 @@ func (s *clientSession) event(w *wire, h session.Header, payload []byte, b *sys.
 		if watcher := s.watcher(h.ID); watcher != nil {
 			s.watchAnew(w, h.ID, watcher, false)
 		}
+	case session.OpTraced:
+		m, err := session.ParseTraced(payload)
+		if err != nil {
+			return err
+		}
+		if tracer := s.tracer(h.ID); tracer != nil {
+			tracer.take(m)
+		}
 	case session.OpEnded:
 		m, err := session.ParseEnded(payload)
 		if err != nil {

@@ -31,10 +31,14 @@ const (
 	Active   State = State(session.StateActive)   // it has an owner
 	Starting State = State(session.StateStarting) // its backend was launched, and is not ready yet
 	Retiring State = State(session.StateRetiring) // its backend ends when its last caller has gone; newcomers get another
-	Stopping State = State(session.StateStopping) // its backend is being ended; newcomers wait for the next
+	// Its backend is being ended, and newcomers wait for the next. Of a port: its owner has ended, but not yet all of the owner's
+	// processes.
+	Stopping   State = State(session.StateStopping)
+	Inactive   State = State(session.StateInactive)   // a port that nobody has checked in; what is sent to it waits
+	Registered State = State(session.StateRegistered) // a port whose owner keeps the receive right to itself
 )
 
-// String returns "active", "starting", "retiring", "stopping", "unknown" or "state N".
+// String returns "active", "starting", "retiring", "stopping", "inactive", "registered", "unknown" or "state N".
 func (s State) String() string { return session.State(s).String() }
 
 // Entry is a name as the broker knows it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -23,6 +24,7 @@ type launch struct {
 	cmd    *exec.Cmd
 	accept string
 	notify bool
+	ports  []string
 }
 
 type launchOption func(*launch)
@@ -36,6 +38,12 @@ func LaunchAccept(kind string) LaunchOption { return launchOption(func(l *launch
 
 // LaunchNotify says that the launched program tells by itself when it is ready: READY=1 to $NOTIFY_SOCKET.
 func LaunchNotify() LaunchOption { return launchOption(func(l *launch) { l.notify = true }) }
+
+// LaunchPorts says that the launched program takes no callers, but checks in ports (package mach): these, or by default one with the name
+// that is declared. It is for [Client.Declare]; a call of the name is refused.
+func LaunchPorts(names ...string) LaunchOption {
+	return launchOption(func(l *launch) { l.accept, l.ports = "mach", names })
+}
 
 // Launch gives a call the command that has the name started, if nobody has it yet. However many call first, there is one
 // process, and it belongs to the broker: it outlives this program, and ends when it was idle for long enough.
@@ -56,7 +64,7 @@ func (l *launch) applyDial(o *dialOptions) { o.launch = l }
 
 // declaration makes what is told to the broker. An error is a fault of the caller's, or that there is no such program.
 func (l *launch) declaration(request *dial.Request) (session.Declare, error) {
-	d := session.Declare{Name: request.Name, Version: request.Version, Scope: request.Scope, Accept: l.accept, Notify: l.notify}
+	d := session.Declare{Name: request.Name, Version: request.Version, Scope: request.Scope, Accept: l.accept, Notify: l.notify, Ports: l.ports}
 	if l.cmd == nil {
 		return d, launchFault("there is no command")
 	}
@@ -131,7 +139,7 @@ func lastValues(env []string) []string {
 
 // checkDeclaration refuses what the wire can't carry, or would change. The rest is the broker's to check.
 func checkDeclaration(d session.Declare) error {
-	for _, word := range append(append([]string{d.Dir}, d.Exec...), d.Env...) {
+	for _, word := range slices.Concat([]string{d.Dir}, d.Exec, d.Env, d.Ports) {
 		if !utf8.ValidString(word) || strings.ContainsRune(word, 0) {
 			return launchFault("%q is not UTF-8, or has a zero byte", word)
 		}

@@ -256,3 +256,44 @@ func TestScopeOf(t *testing.T) {
 		}
 	}
 }
+
+// TestDeclare: what is declared is held until it is closed, and a broker that comes next is told.
+func TestDeclare(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	f := newFakeBroker(t, dir)
+	c := client(t, dir)
+	type result struct {
+		d   *switchboard.Declaration
+		err error
+	}
+	declare := func(name string, opts ...switchboard.LaunchOption) chan result {
+		done := make(chan result, 1)
+		go func() {
+			d, err := c.Declare(ctx, name, exec.Command("/bin/up"), opts...)
+			done <- result{d, err}
+		}()
+		return done
+	}
+	declared := declare("com.example.up", switchboard.LaunchPorts("com.example.a", "com.example.b"))
+	f.greet(session.HelloReply{Broker: [16]byte{1}})
+	want := session.Declare{Name: "com.example.up", Accept: "mach", Ports: []string{"com.example.a", "com.example.b"}, Exec: []string{"/bin/up"}}
+	if diff := cmp.Diff(want, f.declared(session.DeclareReply{Lease: 7})); diff != "" {
+		t.Errorf("declared (-want +got):\n%s", diff)
+	}
+	up := <-declared
+	noError(t, up.err)
+	f.hangUp()
+	f.greet(session.HelloReply{Broker: [16]byte{2}})
+	if diff := cmp.Diff(want, f.declared(session.DeclareReply{Lease: 3})); diff != "" {
+		t.Errorf("declared again (-want +got):\n%s", diff)
+	}
+	noError(t, up.d.Close())
+	f.released(3)
+	noError(t, up.d.Close())
+
+	declared = declare("com.example.down")
+	f.declared(session.DeclareReply{Code: session.TryAgain, Text: "it runs /bin/down"})
+	wantError(t, (<-declared).err, switchboard.ErrTryAgain, "cannot declare", "com.example.down", "/bin/down")
+	wantError(t, (<-declare("no/name")).err, switchboard.ErrUsage, "no/name")
+}

@@ -18,6 +18,8 @@ import (
 // around it too. It lasts as long as one of the sessions that joined it.
 type Namespace struct {
 	name    string
+	only    []string // seen of the namespaces around it
+	sealed  bool
 	session *clientSession
 
 	mu     sync.Mutex // guards what follows
@@ -30,13 +32,31 @@ type Namespace struct {
 // lostNumber is one that no namespace has.
 const lostNumber = math.MaxUint64
 
+// NamespaceOption says what a namespace is like that [Client.Namespace] makes.
+type NamespaceOption interface{ applyNamespace(*Namespace) }
+
+type sealed []string
+
+func (s sealed) applyNamespace(n *Namespace) {
+	n.sealed, n.only = true, append(n.only, s...)
+}
+
+// Sealed seals a namespace: of the names in the namespaces around it, only these are seen from inside. It can be joined again with
+// the same names, or without this.
+func Sealed(only ...string) NamespaceOption { return sealed(only) }
+
 // Namespace joins the namespace of that name below the Client's own, making it if there is none. What is
 // inside, and whoever: use [Namespace.Door] for a child process.
-func (c *Client) Namespace(ctx context.Context, space string) (*Namespace, error) {
-	if err := name.Check(space); err != nil {
-		return nil, &Error{Code: CodeUsage, Op: "join namespace", Name: space, Text: err.Error(), Err: err}
-	}
+func (c *Client) Namespace(ctx context.Context, space string, opts ...NamespaceOption) (*Namespace, error) {
 	n := &Namespace{name: space, session: c.session}
+	for _, opt := range opts {
+		opt.applyNamespace(n)
+	}
+	for _, each := range append([]string{space}, n.only...) {
+		if err := name.Check(each); err != nil {
+			return nil, &Error{Code: CodeUsage, Op: "join namespace", Name: space, Text: err.Error(), Err: err}
+		}
+	}
 	if err := c.session.obtain(ctx, n); err != nil {
 		return nil, during("join namespace", space, err)
 	}
@@ -85,7 +105,7 @@ func (n *Namespace) Close() error {
 }
 
 func (n *Namespace) request() *call {
-	return newCall(session.OpNamespace, session.Namespace{Name: n.name}.Append)
+	return newCall(session.OpNamespace, session.Namespace{Name: n.name, Sealed: n.sealed, Only: n.only}.Append)
 }
 
 func (n *Namespace) granted(payload []byte, _ *sys.Buffer) (uint64, error) {

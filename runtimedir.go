@@ -14,13 +14,17 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
-// Environment variables that this package reads.
+// Environment variables that this package reads, or package mach.
 const (
 	// EnvRuntimeDir is the runtime folder.
 	EnvRuntimeDir = "SWITCHBOARD_RUNTIME_DIR"
 	// EnvSessionFD is the number of an inherited descriptor that leads to the broker (docs/session.md, section 6). A
 	// Client without a RuntimeDir of its own uses it instead of the folder.
 	EnvSessionFD = "SWITCHBOARD_SESSION_FD"
+	// EnvBootstrapFD is the number of an inherited descriptor that leads to the broker by Mach messages.
+	EnvBootstrapFD = "SWITCHBOARD_BOOTSTRAP_FD"
+	// EnvBootstrap is the path of the socket for Mach messages.
+	EnvBootstrap = "SWITCHBOARD_BOOTSTRAP"
 	// EnvAutostart set to 0 means that no broker is started.
 	EnvAutostart = "SWITCHBOARD_AUTOSTART"
 	// EnvBinary is the program to start a broker with.

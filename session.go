@@ -45,6 +45,7 @@ type clientSession struct {
 	held     []holding          // what was obtained, in order
 	byLease  map[uint64]holding // names and doors
 	watches  map[uint32]*Watcher
+	traces   map[uint32]*Tracer
 	outcomes map[*outcome]bool // that somebody waits for
 	orphans  []uint64          // leases that nobody wants any more
 	epoch    uint64            // counts sessions that began with nothing: leases of another one mean nothing
@@ -64,7 +65,7 @@ func newSession(c *Client) *clientSession {
 	s := &clientSession{
 		client: c, id: newID(),
 		role: make(chan struct{}, 1), change: make(chan struct{}, 1),
-		pending: make(map[uint32]*call), byLease: make(map[uint64]holding), watches: make(map[uint32]*Watcher),
+		pending: make(map[uint32]*call), byLease: make(map[uint64]holding), watches: make(map[uint32]*Watcher), traces: make(map[uint32]*Tracer),
 		epoch: 1,
 	}
 	s.role <- struct{}{}
@@ -162,7 +163,7 @@ func (s *clientSession) begin(cl *call) error {
 func (s *clientSession) newIDLocked() uint32 {
 	for {
 		s.lastID++
-		if s.lastID != 0 && s.pending[s.lastID] == nil && s.watches[s.lastID] == nil {
+		if s.lastID != 0 && s.pending[s.lastID] == nil && s.watches[s.lastID] == nil && s.traces[s.lastID] == nil {
 			return s.lastID
 		}
 	}
@@ -305,7 +306,7 @@ func (s *clientSession) failPending(err error, all bool) {
 func (s *clientSession) interested() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.held)+len(s.watches)+s.left > 0 && !s.closed
+	return len(s.held)+len(s.watches)+len(s.traces)+s.left > 0 && !s.closed
 }
 
 // close ends the session and everything in it.
@@ -313,8 +314,8 @@ func (s *clientSession) close() {
 	s.mu.Lock()
 	s.closed = true
 	w := s.current
-	held, watches := s.held, s.watches
-	s.held, s.byLease, s.watches = nil, nil, nil
+	held, watches, traces := s.held, s.watches, s.traces
+	s.held, s.byLease, s.watches, s.traces = nil, nil, nil, nil
 	s.failOutcomesLocked(errClosed)
 	s.mu.Unlock()
 	s.stopPump()
@@ -326,6 +327,9 @@ func (s *clientSession) close() {
 	}
 	for _, watcher := range watches {
 		watcher.lost(errClosed)
+	}
+	for _, tracer := range traces {
+		tracer.cancel(errClosed)
 	}
 	s.failPending(errClosed, true)
 	<-s.role // whoever was reading has noticed

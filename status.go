@@ -20,6 +20,7 @@ type Status struct {
 	Started     time.Time
 	Sessions    int
 	Names       int
+	Ports       int // of Names
 	Namespaces  int
 	Watches     int
 	Waiting     int      // callers that wait now
@@ -46,7 +47,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	}
 	return Status{
 		PID: int(m.PID), UID: int(m.UID), Version: m.Version, Folder: m.Folder, Started: time.UnixMilli(int64(m.Started)),
-		Sessions: int(m.Sessions), Names: int(m.Names), Namespaces: int(m.Namespaces), Watches: int(m.Watches), Waiting: int(m.Waiting),
+		Sessions: int(m.Sessions), Names: int(m.Names), Ports: int(m.Ports), Namespaces: int(m.Namespaces), Watches: int(m.Watches), Waiting: int(m.Waiting),
 		HandedOver: m.HandedOver, Refused: m.Refused, Descriptors: int(m.Descriptors),
 		Services: m.Services, Backends: int(m.Backends), Launches: m.Launches,
 	}, nil

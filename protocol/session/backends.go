@@ -28,16 +28,17 @@ func ParseShutdown(b []byte) (m Shutdown, err error) {
 }
 
 // Declare is the payload of DECLARE: a command on the spot, which a call of the name
-// launches as long as the lease lasts.
+// (mach: a look-up of one of its ports) launches as long as the lease lasts.
 type Declare struct {
 	Name    string
 	Version string   // a constraint such as ^1.2; empty: none
 	Scope   string   // an absolute path; empty: none
-	Accept  string   // "listener", "connection", "path" or "native"; empty: listener
+	Accept  string   // "listener", "connection", "path", "native" or "mach"; empty: listener
 	Exec    []string // the program, absolute, and its arguments
 	Env     []string // "K=V", added to the clean environment
 	Dir     string   // working folder, absolute; empty: the scope, or /
 	Notify  bool     // ready when it says READY=1 to $NOTIFY_SOCKET
+	Ports   []string // with mach: the names of its ports; empty: the name
 }
 
 func (m *Declare) fields(c *codec) {
@@ -49,6 +50,7 @@ func (m *Declare) fields(c *codec) {
 	c.texts(6, &m.Env)
 	c.text(7, &m.Dir)
 	c.bool(8, &m.Notify)
+	c.texts(9, &m.Ports)
 }
 
 // Append appends the encoded message to b.

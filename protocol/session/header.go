@@ -24,7 +24,8 @@ type Header struct {
 	// Descriptors is the number of descriptors that come with the packet.
 	Descriptors uint8
 	// ID ties replies to requests and events to watches. Requests and replies:
-	// not 0. CHANGE, SYNCED and OVERFLOW: the id of the WATCH. All others: 0.
+	// not 0. CHANGE, SYNCED and OVERFLOW: the id of the WATCH; TRACED: that of
+	// the TRACE. All others: 0.
 	ID uint32
 	// Sequence counts the requests that change something, from 1, and is
 	// repeated in their replies. All others: 0.

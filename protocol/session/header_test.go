@@ -44,6 +44,8 @@ var headers = []struct {
 		session.Header{Kind: session.KindRequest, Op: session.OpDeclare, ID: 2, Sequence: 3}},
 	{"started", "\x01\x03\x46\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
 		session.Header{Kind: session.KindEvent, Op: session.OpStarted}},
+	{"traced", "\x01\x03\x47\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		session.Header{Kind: session.KindEvent, Op: session.OpTraced, ID: 9}},
 }
 
 func TestHeader(t *testing.T) {
@@ -76,8 +78,8 @@ func TestHeaderFaults(t *testing.T) {
 		{"\x01\x00\x01" + zeros, "unknown kind of packet 0"},
 		{"\x01\x05\x01" + zeros, "unknown kind of packet 5"},
 		{"\x01\x01\x00" + zeros, "unknown operation 0"},
-		{"\x01\x01\x0f" + zeros, "unknown operation 15"},
-		{"\x01\x03\x47" + zeros, "unknown operation 71"},
+		{"\x01\x01\x10" + zeros, "unknown operation 16"},
+		{"\x01\x03\x48" + zeros, "unknown operation 72"},
 		{"\x01\x03\x01" + zeros, "HELLO does not come as event"},
 		{"\x01\x01\x20" + zeros, "TAKEN does not come as request"},
 		{"\x01\x02\x20" + zeros, "TAKEN does not come as reply"},
@@ -86,6 +88,7 @@ func TestHeaderFaults(t *testing.T) {
 		{"\x01\x01\x02\x00" + zeros, "LOOK_UP request with id 0"},
 		{"\x01\x02\x02\x00" + zeros, "LOOK_UP reply with id 0"},
 		{"\x01\x03\x41\x00" + zeros, "CHANGE event with id 0"},
+		{"\x01\x03\x47\x00" + zeros, "TRACED event with id 0"},
 		{"\x01\x03\x45\x00\x01\x00\x00\x00" + zeros, "BYE event with id 1: its id is 0"},
 		{"\x01\x04\x20\x00\x01\x00\x00\x00" + zeros, "TAKEN one-way with id 1: its id is 0"},
 		{"\x01\x01\x02\x00\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00", "LOOK_UP request with sequence 5: its sequence is 0"},
@@ -110,15 +113,15 @@ func TestHeaderFaults(t *testing.T) {
 }
 
 // TestOperations holds every operation and kind against the table of the
-// specification: requests 1 to 14, one-way 32 and 33, events 64 to 70.
+// specification: requests 1 to 15, one-way 32 and 33, events 64 to 71.
 func TestOperations(t *testing.T) {
 	t.Parallel()
 	for op := range 256 {
 		for kind := range 256 {
-			request := op >= 1 && op <= 14
+			request := op >= 1 && op <= 15
 			want := request && (kind == 1 || kind == 2) ||
 				(op == 32 || op == 33) && kind == 4 ||
-				op >= 64 && op <= 70 && kind == 3
+				op >= 64 && op <= 71 && kind == 3
 			ok := false
 			// any id, sequence and number of descriptors that fits will do
 			for fit := range 8 {

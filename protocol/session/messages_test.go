@@ -40,6 +40,7 @@ func decoders() []decoder {
 		decode(session.ParseEnded), decode(session.ParseBye),
 		decode(session.ParseShutdown), decode(session.ParseDeclare), decode(session.ParseDeclareReply),
 		decode(session.ParseSelect), decode(session.ParseBackendsReply), decode(session.ParseStarted),
+		decode(session.ParseTrace), decode(session.ParseTraced),
 	}
 }
 
@@ -88,10 +89,18 @@ var samples = []struct {
 	{session.Shutdown{KeepBackends: true}, "\x08\x01"},
 	{session.Declare{Name: "a", Version: "^1", Scope: "/s", Accept: "path", Exec: []string{"/e", ""}, Env: []string{"K=V"}, Dir: "/d", Notify: true},
 		"\x0a\x01a" + "\x12\x02^1" + "\x1a\x02/s" + "\x22\x04path" + "\x2a\x02/e" + "\x2a\x00" + "\x32\x03K=V" + "\x3a\x02/d" + "\x40\x01"},
+	{session.Declare{Accept: "mach", Ports: []string{"p", "q"}}, "\x22\x04mach" + "\x4a\x01p" + "\x4a\x01q"},
 	{session.DeclareReply{Lease: 7, Version: "1.0.0"}, "\x18\x07" + "\x22\x051.0.0"},
 	{session.Select{Name: "a", Version: "^1", Scope: "/s"}, "\x0a\x01a" + "\x12\x02^1" + "\x1a\x02/s"},
 	{session.BackendsReply{Backends: []uint64{0, 1, 300}}, "\x1a\x04\x00\x01\xac\x02"},
 	{session.Started{Lease: 1}, "\x08\x01"},
+	{session.Namespace{Name: "a", Sealed: true, Only: []string{"b", "c"}}, "\x0a\x01a" + "\x10\x01" + "\x1a\x01b" + "\x1a\x01c"},
+	{session.Trace{Pattern: "a.*"}, "\x0a\x03a.*"},
+	{session.Traced{Time: 300, PID: 1, UID: 2, Program: "up", Namespace: "/", Protocol: "mach", ID: 404, Routine: "look_up (seed)", Name: "a",
+		Code: 0xfffffed0, Outcome: "bad", Lost: 3},
+		"\x08\xac\x02" + "\x10\x01" + "\x18\x02" + "\x22\x02up" + "\x2a\x01/" + "\x32\x04mach" + "\x38\x94\x03" + "\x42\x0elook_up (seed)" +
+			"\x4a\x01a" + "\x50\xd0\xfd\xff\xff\x0f" + "\x5a\x03bad" + "\x60\x03"},
+	{session.StatusReply{Ports: 2}, "\x98\x01\x02"},
 }
 
 func TestMessages(t *testing.T) {

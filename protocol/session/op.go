@@ -41,7 +41,7 @@ const (
 	OpClaim     Op = 3  // Claim, ClaimReply with up to 1 descriptor; has a sequence
 	OpRelease   Op = 4  // Release, Reply; has a sequence
 	OpWatch     Op = 5  // Watch, Reply; its id is that of the watch's events
-	OpUnwatch   Op = 6  // Unwatch, Reply
+	OpUnwatch   Op = 6  // Unwatch, Reply; of a trace too
 	OpNamespace Op = 7  // Namespace, NamespaceReply; has a sequence
 	OpDoor      Op = 8  // Door with 1 descriptor, DoorReply; has a sequence
 	OpStatus    Op = 9  // empty, StatusReply
@@ -50,6 +50,7 @@ const (
 	OpStop      Op = 12 // Select, BackendsReply, then ENDED for each; has a sequence
 	OpRestart   Op = 13 // Select, BackendsReply, then STARTED or ENDED for each; has a sequence
 	OpRetire    Op = 14 // Select, BackendsReply; has a sequence
+	OpTrace     Op = 15 // Trace, Reply; its id is that of the trace's events
 
 	OpTaken   Op = 32 // Taken
 	OpConnect Op = 33 // empty, with 1 descriptor; on a door only
@@ -61,6 +62,7 @@ const (
 	OpEnded    Op = 68 // Ended
 	OpBye      Op = 69 // Bye
 	OpStarted  Op = 70 // Started
+	OpTraced   Op = 71 // Traced, of a trace
 )
 
 // String returns the name of the operation as in the specification, such as
@@ -113,6 +115,8 @@ func (o Op) rules() (r rules, ok bool) {
 		r = rules{name: "RESTART", kind: KindRequest, hasID: true, changes: true}
 	case OpRetire:
 		r = rules{name: "RETIRE", kind: KindRequest, hasID: true, changes: true}
+	case OpTrace:
+		r = rules{name: "TRACE", kind: KindRequest, hasID: true}
 	case OpTaken:
 		r = rules{name: "TAKEN", kind: KindOneWay}
 	case OpConnect:
@@ -131,6 +135,8 @@ func (o Op) rules() (r rules, ok bool) {
 		r = rules{name: "BYE", kind: KindEvent}
 	case OpStarted:
 		r = rules{name: "STARTED", kind: KindEvent}
+	case OpTraced:
+		r = rules{name: "TRACED", kind: KindEvent, hasID: true}
 	default:
 		return rules{}, false
 	}

@@ -2,7 +2,7 @@
 
 package session
 
-// Reply answers RELEASE, WATCH, UNWATCH and SHUTDOWN. Every reply begins with
+// Reply answers RELEASE, WATCH, UNWATCH, SHUTDOWN and TRACE. Every reply begins with
 // its two fields, so that ParseReply reads how any request went.
 type Reply struct {
 	Code Code
@@ -209,6 +209,7 @@ type StatusReply struct {
 	Services    []string // folders with definitions, in the order in which they count
 	Backends    uint64   // that run, or are being started or ended
 	Launches    uint64   // of backends, since the start
+	Ports       uint64   // of Names
 }
 
 func (m *StatusReply) fields(c *codec) {
@@ -230,6 +231,7 @@ func (m *StatusReply) fields(c *codec) {
 	c.texts(16, &m.Services)
 	c.uint64(17, &m.Backends)
 	c.uint64(18, &m.Launches)
+	c.uint64(19, &m.Ports)
 }
 
 // Append appends the encoded message to b.

@@ -172,7 +172,7 @@ func ParseWatch(b []byte) (m Watch, err error) {
 
 // Unwatch is the payload of UNWATCH.
 type Unwatch struct {
-	Watch uint32 // the id of the WATCH request
+	Watch uint32 // the id of the WATCH or TRACE request
 }
 
 func (m *Unwatch) fields(c *codec) {
@@ -198,11 +198,15 @@ func ParseUnwatch(b []byte) (m Unwatch, err error) {
 // Namespace is the payload of NAMESPACE: it joins the namespace of that name
 // below the session's own, or makes it.
 type Namespace struct {
-	Name string // by the rule for names
+	Name   string   // by the rule for names
+	Sealed bool     // of the namespaces around it, nothing is seen from inside but Only
+	Only   []string // names; with Sealed
 }
 
 func (m *Namespace) fields(c *codec) {
 	c.text(1, &m.Name)
+	c.bool(2, &m.Sealed)
+	c.texts(3, &m.Only)
 }
 
 // Append appends the encoded message to b.

@@ -74,10 +74,14 @@ const (
 	StateActive   State = 1 // it has an owner
 	StateStarting State = 2 // its backend was launched, and is not ready yet
 	StateRetiring State = 3 // its backend ends when its last caller has gone; newcomers get another
-	StateStopping State = 4 // its backend is being ended; newcomers wait for the next
+	// Its backend is being ended, and newcomers wait for the next. Of a port: its owner has ended, but not yet
+	// all of the owner's processes.
+	StateStopping   State = 4
+	StateInactive   State = 5 // a port that nobody has checked in; what is sent to it waits
+	StateRegistered State = 6 // a port whose owner keeps the receive right to itself
 )
 
-// String returns "unknown", "active", "starting", "retiring", "stopping" or "state N".
+// String returns "unknown", "active", "starting", "retiring", "stopping", "inactive", "registered" or "state N".
 func (s State) String() string {
 	switch s {
 	case StateUnknown:
@@ -90,6 +94,10 @@ func (s State) String() string {
 		return "retiring"
 	case StateStopping:
 		return "stopping"
+	case StateInactive:
+		return "inactive"
+	case StateRegistered:
+		return "registered"
 	}
 	return fmt.Sprintf("state %d", uint32(s))
 }
