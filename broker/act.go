@@ -85,18 +85,21 @@ func (b *Broker) act(a directory.Action) {
 	case directory.Welcome:
 		b.welcome(a)
 	case directory.Publish:
-		e := b.wireEntry(a.Entry)
-		b.index.put(&record{namespace: a.Entry.Namespace, name: a.Entry.Name, kind: a.Entry.Kind, version: a.Entry.Version,
-			reply: session.LookUpReply{Entry: e}.Append(nil)})
+		b.publish(a.Entry)
 	case directory.Unpublish:
 		b.index.remove(a.Namespace, a.Name)
 		b.busyAt = b.now()
+		b.nameFreed(a.Namespace, a.Name)
 	case directory.Notify:
 		if s := b.session(a.Session); s != nil {
 			s.notify(a)
 		}
 	case directory.EndLease:
+		if p := b.ports[a.Lease]; p != nil {
+			b.portGone(p)
+		}
 		b.drop(a.Lease)
+		b.undone = append(b.undone, b.undeclare(a.Lease)...)
 		b.busyAt = b.now()
 		if s := b.session(a.Session); s != nil && a.Tell {
 			s.event(session.OpEnded, 0, session.Ended{Lease: uint64(a.Lease), Reason: a.Reason}.Append(nil))
@@ -120,6 +123,28 @@ func (b *Broker) act(a directory.Action) {
 			b.log.Info("session closed", "pid", s.peer.PID, "uid", s.peer.UID, "code", uint32(code(a.Refusal.Reason)), "reason", a.Refusal.Text)
 			b.bye(s, a.Refusal)
 		}
+		if d := b.table.entries[a.Session]; d != nil && d.kind == controlConnKind {
+			_ = sys.Shutdown(d.control.fd) // there is no message for it
+		}
+	case directory.PortAnswer:
+		b.portAnswer = a
+	case directory.AwaitReturn:
+		b.awaitReturn(a.Lease)
+	case directory.EndSubset:
+		b.subsetOver(a.Namespace)
+		b.busyAt = b.now()
+	}
+}
+
+// publish makes a name findable without the lock.
+func (b *Broker) publish(e directory.Entry) {
+	r := &record{namespace: e.Namespace, name: e.Name, kind: e.Kind, version: e.Version, reply: session.LookUpReply{Entry: b.wireEntry(e)}.Append(nil)}
+	if e.Kind == directory.Port {
+		b.describePort(r, e)
+	}
+	b.index.put(r)
+	if p := b.ports[e.Lease]; p != nil {
+		b.arm(p)
 	}
 }
 

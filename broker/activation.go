@@ -11,13 +11,16 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
-// bindActivation binds the sockets of all services that are launched by a connection.
+// bindActivation binds the sockets of all services that are launched by a connection, and declares the ports of those that are launched
+// for them.
 func (b *Broker) bindActivation() {
 	if b.launcher == nil {
 		return
 	}
 	wanted, defined := make(map[directory.Key]bool), make(map[string]bool)
-	for _, e := range b.catalogue.All() {
+	all := b.catalogue.All()
+	services := b.machDefinitions(all)
+	for _, e := range all {
 		defined[e.Name] = true
 		def := convert(e)
 		if e.Err != nil || def.Accept != directory.Listener || e.Definition.Scoped {
@@ -54,6 +57,7 @@ func (b *Broker) bindActivation() {
 			b.closeSocket(s)
 		}
 	}
+	b.declarePorts(services)
 }
 
 // watchDefinitions has the loop tell when definitions change, so that what they define can be called by its path at once. Without (a user's

@@ -84,6 +84,8 @@ func (b *Broker) prepareLaunching() error {
 	return nil
 }
 
+var errNoLauncher = errors.New("this program cannot launch services: its main must begin with execshim.Run(), or broker.Config.Shim name a program that does, such as switchboard")
+
 // launch begins to launch a backend. The lock is held.
 func (b *Broker) launch(a directory.Launch) {
 	var id [16]byte
@@ -95,7 +97,7 @@ func (b *Broker) launch(a directory.Launch) {
 	var err error
 	switch {
 	case b.launcher == nil:
-		err = errors.New("this program cannot launch services: its main must begin with execshim.Run(), or broker.Config.Shim name a program that does, such as switchboard")
+		err = errNoLauncher
 	case a.Connection != 0:
 		d := b.table.entries[a.Connection]
 		b.unpoll(d.caller)
@@ -112,6 +114,9 @@ func (b *Broker) launch(a directory.Launch) {
 		be.path = pathSocket(be.instance)
 	}
 	b.tasks.Go(func() {
+		if a.Definition.Accept == directory.Ports {
+			b.awaitPorts(a.Key)
+		}
 		if err == nil {
 			err = b.start(be)
 		}
@@ -144,6 +149,9 @@ func (b *Broker) start(be *backend) error {
 	setting := launch.Setting{
 		Broker: os.Environ(), User: user, Other: uid >= 0, Env: run.Env, PassEnv: run.PassEnv, RuntimeDir: b.folder.path,
 		Name: be.key.Name, Version: be.key.Version, Instance: be.instance, Scope: be.key.Scope,
+	}
+	if be.key.Namespace == directory.Root && !be.definition.Probed {
+		setting.Bootstrap = b.absolute(bootstrapSocket)
 	}
 	if be.definition.Probed {
 		setting.Env, setting.Fixed = nil, slices.Concat(run.Env, b.probedEnvironment(be))

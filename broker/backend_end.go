@@ -79,6 +79,8 @@ func (b *Broker) finishBackend(be *backend, status string, failed bool) {
 	b.noteEnd(be)
 	b.noteDeath(be, status, failed)
 	b.releaseSocket(be)
+	b.armKey(be.key)
+	b.lookAtReturns()
 	b.busyAt = b.now()
 	b.mu.Unlock()
 	b.finishSlices()

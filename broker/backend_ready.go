@@ -80,17 +80,22 @@ func (b *Broker) probe(now int64) {
 		return
 	}
 	b.mu.Lock()
-	waiting := slices.Clone(b.probing)
+	waiting := make(map[*backend]string, len(b.probing))
+	for _, be := range b.probing {
+		waiting[be] = be.path
+	}
 	b.mu.Unlock()
-	var seen []*backend
-	for _, be := range waiting {
-		if ok, err := sys.ListeningAt(b.folder.at(be.path)); err == nil && ok {
-			seen = append(seen, be)
+	for be, path := range waiting {
+		if ok, err := sys.ListeningAt(b.folder.at(path)); err != nil || !ok {
+			delete(waiting, be)
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, be := range seen {
+	for be, path := range waiting {
+		if be.path != path { // it was hidden meanwhile
+			continue
+		}
 		be.listens = true
 		b.linkNewest(be.key.Name)
 		b.applyLocked(directory.Ready{Backend: be.id, Now: b.now()})

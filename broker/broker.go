@@ -65,6 +65,11 @@ type Broker struct {
 	keep      bool // backends are left running at the end
 	launches  uint64
 
+	machFront
+	portReturns
+	portNotices
+	portLaunches
+
 	catalogue *catalogue
 	launcher  *launch.Launcher // nil: nothing can be launched here
 	probing   []*backend       // that are to be seen listening; the loop's
@@ -93,6 +98,7 @@ type Broker struct {
 	paused     int64                    // when accepting goes on after a lack of descriptors; 0: it is not paused
 
 	handedOver, refused atomic.Uint64
+	trace               trace
 }
 
 // New takes the runtime folder and its lock, and binds the sockets that config does not bring. Errors: *RunningError if another
@@ -116,8 +122,12 @@ func New(config Config) (*Broker, error) {
 		index: newIndex(), table: newTable(), directory: directory.New(config.Limits.directory()),
 		reading: make(map[directory.ID]*caller), trimAt: never,
 		backends: make(map[directory.ID]*backend), instances: make(map[string]directory.ID), sockets: make(map[directory.Key]*socket),
-		packets: sync.Pool{New: func() any { return newPacket() }},
+		packets:     sync.Pool{New: func() any { return newPacket() }},
+		portReturns: portReturns{look: make(chan struct{}, 1)}, portNotices: portNotices{sendersAt: never}, portLaunches: portLaunches{portsAt: never},
+		machFront: machFront{ports: make(map[directory.ID]*port), ways: make(map[directory.Process]int), requestors: make(map[directory.Process]int),
+			created: make(map[directory.Process]int), rights: make(map[uint64]*rightWatch), wayEnds: make(map[uint64]struct{}), subsets: make(map[directory.ID]*subset)},
 	}
+	b.root = b.wayInto(directory.Root)
 	rand.Read(b.instance[:])
 	if b.folder, err = openFolder(config.RuntimeDir); err != nil {
 		return nil, err
@@ -162,17 +172,27 @@ func (b *Broker) open() (err error) {
 		typ   sys.SocketType
 		given func(*Listeners) *os.File
 	}{
+		{bootstrapListener, bootstrapSocket, sys.Seqpacket, func(l *Listeners) *os.File { return l.Bootstrap }},
 		{sessionListener, sessionSocket, sys.Seqpacket, func(l *Listeners) *os.File { return l.Session }},
 		{brokerListener, brokerSocket, sys.Stream, func(l *Listeners) *os.File { return l.Broker }},
 	} {
 		var fd *sys.FD
-		if b.config.Listeners == nil {
+		given := b.config.Listeners
+		optional := given != nil && l.kind == bootstrapListener && given.Bootstrap == nil
+		if given == nil || optional {
 			fd, err = b.folder.listen(l.name, l.typ)
 		} else {
-			fd, err = adopt(l.given(b.config.Listeners))
+			fd, err = adopt(l.given(given))
+		}
+		if err != nil && optional {
+			b.log.Warn("Mach bootstrap messages are not served", "err", err)
+			continue
 		}
 		if err != nil {
 			return err
+		}
+		if given == nil || optional {
+			b.bound = append(b.bound, l.name)
 		}
 		if err := b.watch(&descriptor{id: b.table.id(), kind: l.kind, fd: fd}); err != nil {
 			return err
@@ -246,6 +266,9 @@ func (b *Broker) dismissAll() {
 		if d.kind == sessionConn {
 			b.bye(d.session, directory.Refusal{Reason: directory.OwnerGone, Text: "the broker has ended"})
 		}
+		if d.kind == controlConnKind {
+			_ = sys.Shutdown(d.control.fd)
+		}
 	}
 }
 
@@ -286,17 +309,29 @@ func (b *Broker) closeDescriptors() {
 	b.folder.close()
 }
 
-// drop takes a descriptor out of the loop and the table and closes it. Sessions close their own.
+// drop takes a descriptor out of the loop and the table and closes it. Sessions and control connections close their own.
 func (b *Broker) drop(id directory.ID) {
 	d := b.table.take(id)
-	if d == nil || d.kind == sessionConn {
+	if d == nil || d.kind == sessionConn || d.kind == controlConnKind {
 		return
 	}
-	if d.kind != serviceSocket {
+	if d.kind != serviceSocket && d.kind != portSend { // whose descriptor may be a watchedRight, too
 		_ = b.poller.Remove(d.fd.Int()) // not all are in it
 	}
 	if d.path != "" {
 		b.folder.unlink(filepath.Join(serviceFolder, d.path))
+	}
+	switch d.kind {
+	case portSend:
+		b.forgetPort(d.port)
+	case portReceive:
+		b.declared--
+	case bootstrapPortKind, doorSocket:
+		b.wayClosed(d.boot)
+	}
+	if d.right != nil {
+		d.right.release()
+		return
 	}
 	d.fd.Close()
 }

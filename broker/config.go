@@ -26,6 +26,10 @@ type Config struct {
 
 	// Services are more folders with definitions of services, searched before the user's and the machine's.
 	Services []string
+	// Allow are the verbs that the fronts serve only where they are allowed: AllowLaunch.
+	Allow []string
+	Mach  Mach
+
 	// Shim is a program whose main calls execshim.Run, such as the switchboard command: services are launched through it. "" is this
 	// program, if it called execshim.Run; without either nothing can be launched.
 	Shim string
@@ -33,11 +37,23 @@ type Config struct {
 	Subreaper bool
 }
 
-// Listeners are the broker's listening sockets, both or none. The broker owns and closes them, and does not unlink
-// their paths.
+// AllowLaunch lets Mach messages start programs, for the broker's own user and who is as free as the broker is.
+const AllowLaunch = "launch"
+
+// Mach is what can be set of the front for Mach messages.
+type Mach struct {
+	ShortCheckIn bool // the newer check_in, too, is answered with 40 bytes, as clients of launchd-329 expect
+	// ReturnTimeout is how long a declared port waits for the processes of its former owner before it is reset; 0: 5 s.
+	ReturnTimeout time.Duration
+}
+
+// Listeners are the broker's listening sockets: session and broker must be there. The broker owns and closes them, and does not unlink their
+// paths.
 type Listeners struct {
 	Session *os.File // session.sock, SEQPACKET
 	Broker  *os.File // broker.sock, STREAM
+
+	Bootstrap *os.File // bootstrap.sock, SEQPACKET; nil: the broker binds it itself, if it can
 }
 
 // Limits bound what peers can make the broker hold. 0 is the default.

@@ -50,6 +50,6 @@ func (b *Broker) status() session.StatusReply {
 		PID: uint32(pid()), Version: b.config.Version, Started: uint64(b.started.UnixMilli()), UID: uint32(b.uid), Folder: b.folder.path,
 		Sessions: uint64(c.Sessions), Names: uint64(c.Names), Namespaces: uint64(c.Namespaces), Watches: uint64(c.Watches),
 		Waiting: uint64(c.Waiting), HandedOver: b.handedOver.Load(), Refused: b.refused.Load(), Descriptors: uint64(len(b.table.entries)),
-		Services: b.catalogue.folders, Backends: uint64(c.Backends), Launches: b.launches,
+		Services: b.catalogue.folders, Backends: uint64(c.Backends), Launches: b.launches, Ports: uint64(len(b.ports)),
 	}
 }

@@ -23,6 +23,10 @@ func (s *clientSession) declare(h session.Header, m session.Declare) {
 		s.change(h, directory.Fail{Refusal: refusal})
 		return
 	}
+	if op.Definition.Accept == directory.Ports {
+		s.declarePorts(h, op)
+		return
+	}
 	s.change(h, op)
 }
 
@@ -48,6 +52,12 @@ func (s *clientSession) declaration(m session.Declare) (op directory.Declare, r 
 	if m.Accept != "" {
 		def.Accept = definition.Accept(m.Accept)
 	}
+	if def.Ports = m.Ports; def.Accept == definition.Mach {
+		def.IdleStop = 0
+		if len(def.Ports) == 0 {
+			def.Ports = []string{m.Name}
+		}
+	}
 	if err := def.Check(); err != nil {
 		return op, malformed(err.Error())
 	}
@@ -59,25 +69,27 @@ func (s *clientSession) declaration(m session.Declare) (op directory.Declare, r 
 
 // foreign says why this client may have no command run, or "". What the broker starts is outside of any sandbox that its
 // client is in, so it must be in none.
-func (s *clientSession) foreign() string {
-	if s.peer.UID != s.b.uid {
-		return fmt.Sprintf("a command is run only for user %d, whose the broker is", s.b.uid)
+func (s *clientSession) foreign() string { return s.b.foreign(s.peer) }
+
+func (b *Broker) foreign(peer sys.Cred) string {
+	if peer.UID != b.uid {
+		return fmt.Sprintf("a command is run only for user %d, whose the broker is", b.uid)
 	}
 	differs := func(link string) bool {
-		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", s.peer.PID, link))
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", peer.PID, link))
 		ours, _ := os.Readlink("/proc/self/" + link)
 		return err != nil || theirs != ours
 	}
 	for _, ns := range []string{"user", "pid", "mnt"} {
 		if differs("ns/" + ns) {
-			return fmt.Sprintf("a command is not run for process %d: its %s namespace is not the broker's (it is in a sandbox or container); use a definition file", s.peer.PID, ns)
+			return fmt.Sprintf("a command is not run for process %d: its %s namespace is not the broker's (it is in a sandbox or container); use a definition file", peer.PID, ns)
 		}
 	}
 	if differs("root") {
-		return fmt.Sprintf("a command is not run for process %d: its root folder is not the broker's (chroot); use a definition file", s.peer.PID)
+		return fmt.Sprintf("a command is not run for process %d: its root folder is not the broker's (chroot); use a definition file", peer.PID)
 	}
-	if confined(s.peer.PID) {
-		return fmt.Sprintf("a command is not run for process %d: it is confined (no_new_privs or seccomp) and the broker is not; use a definition file", s.peer.PID)
+	if confined(peer.PID) {
+		return fmt.Sprintf("a command is not run for process %d: it is confined (no_new_privs or seccomp) and the broker is not; use a definition file", peer.PID)
 	}
 	return ""
 }

@@ -76,7 +76,7 @@ func convert(e definition.Entry) directory.Definition {
 
 func plain(d definition.Definition) directory.Definition {
 	return directory.Definition{
-		Version: d.Version, Summary: strings.Join(d.Exec, " "), Accept: accepts[d.Accept], Notify: d.Notify,
+		Version: d.Version, Summary: strings.Join(d.Exec, " "), Accept: accepts[d.Accept], Notify: d.Notify, Ports: d.Ports,
 		Start: int64(d.StartTimeout), Stop: int64(d.StopTimeout), Idle: int64(d.IdleStop),
 		RetryMin: int64(d.RestartMin), RetryMax: int64(d.RestartMax),
 		Run: directory.Command{Argv: d.Exec, Env: d.Env, PassEnv: d.PassEnv, Dir: d.Dir, User: d.User},
@@ -85,7 +85,7 @@ func plain(d definition.Definition) directory.Definition {
 
 var accepts = map[definition.Accept]directory.Accept{
 	definition.Listener: directory.Listener, definition.Connection: directory.Connection,
-	definition.Path: directory.Path, definition.Native: directory.HandedOver,
+	definition.Path: directory.Path, definition.Native: directory.HandedOver, definition.Mach: directory.Ports,
 }
 
 // undefinedNames remembers which names with an owner have no definition, so that calling those reads no file. What is remembered is

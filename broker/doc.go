@@ -12,8 +12,8 @@
 // The lock's holder applies one event and carries out its actions before it lets go; every send is non-blocking.
 // Look-ups take no lock: they read an index that is updated before the reply that makes a name known.
 //
-// Two kinds of goroutines: one loop (epoll) for broker.sock, the listening sockets, doors, the pidfds of peers and
-// callers that wait; and one goroutine for each session.
+// Two kinds of goroutines: one loop (epoll) for broker.sock, the listening sockets, doors and bootstrap ports, the pidfds of peers, the ports
+// whose death is noticed here, and callers that wait; and one goroutine for each session and each control connection of the Mach front.
 //
 // The broker relays nothing: a connection is passed to its service and is gone from here.
 package broker

@@ -39,7 +39,8 @@ func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
 		fd.Close()
 		return
 	}
-	if err := b.watch(&descriptor{id: op.Lease, kind: doorSocket, fd: fd}); err != nil {
+	ns, _ := b.directory.DoorNamespace(op.Lease)
+	if err := b.watch(&descriptor{id: op.Lease, kind: doorSocket, fd: fd, boot: &bootstrapPort{way: b.wayInto(ns)}}); err != nil {
 		b.log.Error("cannot watch a door", "err", err)
 	}
 }
@@ -47,14 +48,9 @@ func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
 // doorAtOnce bounds what one door takes of the loop before the others have their turn.
 const doorAtOnce = 16
 
-// readDoor takes the connections that came through a door.
+// readDoor takes the connections and the Mach messages that came through a door or a bootstrap port.
 func (b *Broker) readDoor(d *descriptor, hungUp bool) {
-	b.mu.Lock()
-	ns, ok := b.directory.DoorNamespace(d.id)
-	b.mu.Unlock()
-	if !ok {
-		return
-	}
+	ns := d.boot.namespace
 	for range doorAtOnce {
 		p := b.packet()
 		n, err := p.Recv(d.fd.Int())
@@ -63,12 +59,23 @@ func (b *Broker) readDoor(d *descriptor, hungUp bool) {
 			return
 		}
 		if err != nil || n == 0 && !p.HasControl {
-			// All who could come through it are gone. The lease stays with its session.
+			// All who could come through it are gone. A door's lease stays with its session.
 			b.putPacket(p)
 			b.mu.Lock()
-			_ = b.poller.Remove(d.fd.Int())
+			if d.kind == bootstrapPortKind {
+				b.drop(d.id)
+			} else {
+				_ = b.poller.Remove(d.fd.Int())
+				b.wayClosed(d.boot)
+			}
 			b.mu.Unlock()
 			return
+		}
+		if n > 0 && p.Data[0] != session.Version {
+			b.bootstrapMessage(d, p, n)
+			p.Close()
+			b.putPacket(p)
+			continue
 		}
 		fd, typ, err := comer(p, n)
 		p.Close()
@@ -92,8 +99,7 @@ func (b *Broker) closing() bool {
 	return b.ending != ""
 }
 
-// comer checks one packet of a door and takes the connection out of it. Who made the pair must be who sent it: what
-// others made carries the identity of others.
+// comer checks one packet of a door and takes the connection out of it.
 func comer(p *packet, n int) (*sys.FD, sys.SocketType, error) {
 	h, payload, err := session.ParseHeader(p.Data[:n])
 	switch {
@@ -104,26 +110,33 @@ func comer(p *packet, n int) (*sys.FD, sys.SocketType, error) {
 	case p.PIDFD < 0:
 		return nil, 0, errors.New("the kernel does not say who sent it")
 	}
-	typ, err := sys.CheckSocket(p.FDs[0], sys.Stream, sys.Seqpacket)
+	typ, err := fresh(p.FDs[0], p.PIDFD, sys.Stream, sys.Seqpacket)
 	if err != nil {
-		return nil, 0, err
-	}
-	maker, err := sys.PeerPIDFD(p.FDs[0])
-	if err != nil {
-		return nil, 0, err
-	}
-	defer maker.Close()
-	made, err := sys.ProcessIDOf(maker.Int())
-	if err != nil {
-		return nil, 0, err
-	}
-	if sent, err := sys.ProcessIDOf(p.PIDFD); err != nil || sent != made {
-		return nil, 0, errors.New("the pair was made by another process than the one that sent it")
-	}
-	if err := sys.SetNonblock(p.FDs[0], true); err != nil {
 		return nil, 0, err
 	}
 	fd := sys.NewFD(p.FDs[0])
 	p.FDs = p.FDs[:0]
 	return fd, typ, nil
+}
+
+// fresh checks that a descriptor is one end of a pair that the process behind a pidfd made, who sent it, and makes it non-blocking. What
+// others made carries the identity of others.
+func fresh(fd, sender int, types ...sys.SocketType) (sys.SocketType, error) {
+	typ, err := sys.CheckSocket(fd, types...)
+	if err != nil {
+		return 0, err
+	}
+	maker, err := sys.PeerPIDFD(fd)
+	if err != nil {
+		return 0, err
+	}
+	defer maker.Close()
+	made, err := sys.ProcessIDOf(maker.Int())
+	if err != nil {
+		return 0, err
+	}
+	if sent, err := sys.ProcessIDOf(sender); err != nil || sent != made {
+		return 0, errors.New("the pair was made by another process than the one that sent it")
+	}
+	return typ, sys.SetNonblock(fd, true)
 }

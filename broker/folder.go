@@ -39,6 +39,8 @@ const (
 	sessionSocket = "session.sock"
 	brokerSocket  = "broker.sock"
 	serviceFolder = "s"
+
+	bootstrapSocket = "bootstrap.sock"
 )
 
 // folder is the runtime folder, locked: one broker at a time.

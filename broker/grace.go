@@ -37,7 +37,7 @@ func (b *Broker) hold(c *caller, req dial.Request) bool {
 func (b *Broker) known(ns directory.ID, name string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.ending != "" || b.defined[name] || b.directory.Launchable(ns, name) || b.index.resolve(b.directory.Parents(ns), []byte(name)) != nil
+	return b.ending != "" || b.defined[name] || b.directory.Launchable(ns, name) || b.index.resolve(b.directory.Chain(ns), []byte(name)) != nil
 }
 
 // releaseHeld goes on with callers whose name is known now, and with all of them when the moment is over.

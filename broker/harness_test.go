@@ -30,7 +30,7 @@ const softVariable = "TEST_SOFT" // the role runs with its soft limit
 
 func TestMain(m *testing.M) {
 	execshim.Run()
-	roles := map[string]func(args []string){"broker": brokerRole, "owner": ownerRole, "caller": callerRole, "backend": backendRole}
+	roles := map[string]func(args []string){"broker": brokerRole, "owner": ownerRole, "caller": callerRole, "backend": backendRole, "port": portRole, "machowner": machOwnerRole}
 	if role := roles[os.Getenv(roleVariable)]; role != nil {
 		role(os.Args[1:])
 		return
@@ -201,6 +201,7 @@ func startBrokerIn(t *testing.T, dir string, o brokerOptions) *testBroker {
 		if b.ended || t.Failed() {
 			return
 		}
+		b.checkDescriptors()
 		eventually(t, func() string {
 			if now := b.count(); now != b.empty {
 				return "the broker has " + now + "; it began with " + b.empty
@@ -212,13 +213,25 @@ func startBrokerIn(t *testing.T, dir string, o brokerOptions) *testBroker {
 		if code := b.cmd.ProcessState.ExitCode(); code != 0 {
 			t.Errorf("the broker exited with %d", code)
 		}
-		for _, s := range []string{"session.sock", "broker.sock"} {
+		for _, s := range []string{"session.sock", "broker.sock", "bootstrap.sock"} {
 			if _, err := os.Lstat(filepath.Join(dir, s)); err == nil {
 				t.Errorf("%s was left behind", s)
 			}
 		}
 	})
 	return b
+}
+
+// checkDescriptors waits until the broker's descriptors are what its directory says, no more and no less.
+func (b *testBroker) checkDescriptors() {
+	b.t.Helper()
+	eventually(b.t, func() string {
+		b.tell("check")
+		if fault := b.expect("check:"); fault != "<nil>" {
+			return fault
+		}
+		return ""
+	})
 }
 
 func (b *testBroker) count() string {

@@ -26,6 +26,20 @@ type record struct {
 	kind      directory.Kind
 	version   string
 	reply     []byte
+	portRecord
+}
+
+// portRecord is what look-ups of the Mach front need of a port. The zero value is none.
+type portRecord struct {
+	port      *port // nil: the name is no port's
+	right     *sharedRight
+	uuid      [16]byte
+	uid       int    // of who has it, or of the broker
+	status    int32  // what status answers
+	byLookUps bool   // look-ups launch it
+	onLookUp  bool   // it is launched by this look-up
+	ofProcess bool   // it is one process' own
+	job       string // what has it, for people
 }
 
 var removed = new(record) // a slot whose record is gone; searches go on behind it
@@ -58,20 +72,40 @@ func (x *index) find(ns directory.ID, name []byte) *record {
 	}
 }
 
-// resolve searches the namespaces of a chain, innermost first.
-func (x *index) resolve(chain []directory.ID, name []byte) *record {
-	for _, ns := range chain {
-		if r := x.find(ns, name); r != nil {
+// resolve searches the namespaces of a chain, innermost first, as far out as all on the way let see.
+func (x *index) resolve(chain []directory.Step, name []byte) *record {
+	for i := range chain {
+		step := &chain[i]
+		if r := x.find(step.Namespace, name); r != nil {
 			return r
+		}
+		if step.Only != nil {
+			if _, shown := step.Only[string(name)]; !shown {
+				return nil
+			}
 		}
 	}
 	return nil
 }
 
-// put publishes a record, in place of one of the same name.
+// portsOf returns the ports of a namespace, those of one process left out, in no order. It is the writer's, too.
+func (x *index) portsOf(ns directory.ID) (found []*record) {
+	t := *x.table.Load()
+	for i := range t {
+		if r := t[i].Load(); r != nil && r.namespace == ns && r.port != nil && !r.ofProcess {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// put publishes a record, in place of one of the same name: who looks meanwhile sees the one or the other.
 func (x *index) put(r *record) {
 	r.hash = x.hash(r.namespace, []byte(r.name))
-	x.remove(r.namespace, r.name)
+	if slot := x.slot(r.namespace, r.name); slot != nil {
+		slot.Store(r)
+		return
+	}
 	t := *x.table.Load()
 	if (x.used+1)*2 > len(t) {
 		t = x.grow()
@@ -87,18 +121,24 @@ func (x *index) put(r *record) {
 
 // remove takes a name out.
 func (x *index) remove(ns directory.ID, name string) {
+	if slot := x.slot(ns, name); slot != nil {
+		slot.Store(removed)
+		x.live--
+	}
+}
+
+// slot returns where the record of a name is, or nil: the writer's.
+func (x *index) slot(ns directory.ID, name string) *atomic.Pointer[record] {
 	h := x.hash(ns, []byte(name))
 	t := *x.table.Load()
 	for i := h; ; i++ {
 		slot := &t[i&uint64(len(t)-1)]
 		r := slot.Load()
 		if r == nil {
-			return
+			return nil
 		}
 		if r.hash == h && r.namespace == ns && r.name == name {
-			slot.Store(removed)
-			x.live--
-			return
+			return slot
 		}
 	}
 }

@@ -61,7 +61,10 @@ func (b *Broker) sleep() (until time.Time, stop bool) {
 	for _, be := range b.passing {
 		next = min(next, be.handoffs.due)
 	}
-	next = min(next, b.rescanAt)
+	next = min(next, b.rescanAt, b.portsAt)
+	if !b.looking {
+		next = min(next, b.sendersAt)
+	}
 	if len(b.retry) > 0 {
 		next = min(next, b.retryAt)
 	}
@@ -128,6 +131,20 @@ func (b *Broker) handle(r sys.Ready) {
 		b.definitionsChanged()
 	case handoffSocket:
 		b.readAck(d.backend)
+	case bootstrapListener:
+		b.acceptControl(d.fd.Int())
+	case controlWatch:
+		b.controlExited(d)
+	case portReceive:
+		b.portReadable(d.port)
+	case spawnedWatch:
+		b.spawnedExited(d)
+	case watchedRight:
+		b.rightDied(d.watch)
+	case bootstrapPortKind:
+		b.readDoor(d, r.Events&sys.HangUp != 0)
+	case bootstrapUserWatch:
+		b.bootstrapUserExited(d)
 	}
 }
 
@@ -137,6 +154,9 @@ func (b *Broker) tick() {
 	b.probe(now)
 	b.rotateLogs(now)
 	b.rescan(now)
+	b.endClosedWays()
+	b.retryPorts(now)
+	b.lookForSenders(now)
 	if at, ok := b.deadline(); ok && at <= now {
 		b.tellLate(now)
 		// What was acknowledged in time, and is still queued, counts.
@@ -211,13 +231,16 @@ func (b *Broker) finish(reason string) {
 		// who has connected is in the queue and is served.
 		if b.config.Listeners == nil {
 			b.keepFormer()
-			b.folder.unlink(brokerSocket, sessionSocket)
 		}
+		slices.Reverse(b.bound) // broker.sock first
+		b.folder.unlink(b.bound...)
 		for _, d := range listeners {
 			accept := b.acceptCaller
 			switch d.kind {
 			case sessionListener:
 				accept = b.acceptSession
+			case bootstrapListener:
+				accept = b.acceptControl
 			case envelopeListener:
 				accept = b.acceptFrame
 				b.unlinkAddress(d.path)
@@ -246,6 +269,8 @@ func (b *Broker) finish(reason string) {
 	for _, id := range slices.Sorted(maps.Keys(b.table.entries)) {
 		if d := b.table.entries[id]; d != nil && d.kind == sessionConn {
 			b.bye(d.session, directory.Refusal{Reason: directory.OwnerGone, Text: reason})
+		} else if d != nil && d.kind == controlConnKind {
+			_ = sys.Shutdown(d.control.fd)
 		}
 	}
 	b.stop = true
@@ -261,8 +286,8 @@ func (b *Broker) checkFolder() {
 		return
 	}
 	gone := !b.folder.current()
-	for _, name := range []string{brokerSocket, sessionSocket} {
-		if b.config.Listeners == nil && !exists(filepath.Join(b.folder.path, name)) {
+	for _, name := range b.bound {
+		if !exists(filepath.Join(b.folder.path, name)) {
 			gone = true
 		}
 	}

@@ -194,6 +194,12 @@ func (s *clientSession) dispatch(p *packet, h session.Header, payload []byte) er
 			s.unwatch(h, m)
 		}
 		return err
+	case session.OpTrace:
+		m, err := session.ParseTrace(payload)
+		if err == nil {
+			s.trace(h, m)
+		}
+		return err
 	case session.OpStatus:
 		s.reply(p.reply, h, s.b.status().Append)
 		return nil
@@ -251,7 +257,8 @@ func (s *clientSession) send(b []byte, fds ...int) {
 	s.unsent = append(s.unsent, u)
 }
 
-// event sends an event; false if there is no room for it. One that can never be sent ends the session. The broker's lock is held.
+// event sends an event; false if there is no room for it. One that can never be sent ends the session. The broker's lock is held,
+// or the trace's.
 func (s *clientSession) event(op session.Op, id uint32, payload []byte) bool {
 	var room [256]byte
 	b := append(session.Header{Kind: session.KindEvent, Op: op, ID: id}.Append(room[:0]), payload...)

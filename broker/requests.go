@@ -42,7 +42,7 @@ func (b *Broker) welcome(a directory.Welcome) {
 		s.id = a.Resumed
 		b.table.put(&descriptor{id: s.id, kind: sessionConn, session: s})
 		s.namespace, _ = b.directory.SessionNamespace(s.id)
-		s.chain = b.directory.Parents(s.namespace)
+		s.chain = b.directory.Chain(s.namespace)
 	}
 	s.greeted = true
 	s.reply(nil, s.request, session.HelloReply{
@@ -265,7 +265,7 @@ func (s *clientSession) joinNamespace(h session.Header, m session.Namespace) {
 		s.change(h, directory.Fail{Refusal: directory.Refusal{Reason: directory.Malformed, Text: err.Error()}})
 		return
 	}
-	s.change(h, directory.JoinNamespace{New: s.b.table.id(), Name: m.Name})
+	s.change(h, directory.JoinNamespace{New: s.b.table.id(), Name: m.Name, Sealed: m.Sealed, Only: m.Only})
 }
 
 // shutdown ends the broker, for those who are not confined to a namespace.

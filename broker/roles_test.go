@@ -39,6 +39,8 @@ type brokerOptions struct {
 	Services    []string
 	Soft        uint64 // its soft limit on descriptors when it begins, if not 0
 	Shim        string // what backends are launched through, if not this binary
+	Mach        broker.Mach
+	Allow       []string
 }
 
 func brokerRole(args []string) {
@@ -69,7 +71,7 @@ func brokerRole(args []string) {
 		o.Limits.TakeOver = deadline // a slow machine is no stopped owner
 	}
 	b, err := broker.New(broker.Config{
-		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit, Services: o.Services, Shim: o.Shim,
+		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit, Services: o.Services, Shim: o.Shim, Mach: o.Mach, Allow: o.Allow,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Ready:  func() { fmt.Println("ready") },
 	})
@@ -79,6 +81,10 @@ func brokerRole(args []string) {
 	}
 	go func() {
 		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			if in.Text() == "check" {
+				fmt.Println("check:", b.CheckDescriptors())
+				continue
+			}
 			entries, err := os.ReadDir("/proc/self/fd")
 			if err != nil {
 				panic(err)

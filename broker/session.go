@@ -25,7 +25,7 @@ type clientSession struct {
 	peer sys.Cred
 
 	namespace directory.ID
-	chain     []directory.ID // the namespace and its parents, for look-ups
+	chain     []directory.Step // the namespace and its parents, for look-ups
 	process   directory.Process
 	pidfd     directory.ID // in the table
 
@@ -74,7 +74,7 @@ func (b *Broker) newSession(fd *sys.FD, ns directory.ID) {
 	}
 	s.raw = raw
 	b.mu.Lock()
-	s.chain = b.directory.Parents(ns)
+	s.chain = b.directory.Chain(ns)
 	s.pidfd = b.table.id()
 	err = b.watch(&descriptor{id: s.pidfd, kind: processWatch, fd: pidfd, session: s})
 	if err == nil {
@@ -148,6 +148,7 @@ func (s *clientSession) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s.closed = true
+	b.trace.endTraces(s)
 	for _, u := range s.unsent {
 		u.fd.Close()
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // instanceFolder, in the runtime folder, has a record of each backend, and the sockets that have no name of their own.
-const instanceFolder = "i"
+const instanceFolder = launch.RecordFolder
 
 // socket is the listening socket of a service that is launched when somebody connects. It is the broker's until a backend accepts
 // on it, and again after that has ended.

@@ -48,6 +48,10 @@ func (s *clientSession) watch(h session.Header, m session.Watch) {
 
 func (s *clientSession) unwatch(h session.Header, m session.Unwatch) {
 	b := s.b
+	if b.trace.endTrace(s, m.Watch) {
+		s.reply(nil, h, session.Reply{}.Append)
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.replaced {

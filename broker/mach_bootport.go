@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/protocol/mach"
+	"github.com/switchboard-ipc/switchboard/protocol/xpc"
+)
+
+// way is where a bootstrap port or a door leads: what is needed to serve there, also when the namespace has ended.
+type way struct {
+	namespace directory.ID
+	path      string
+	chain     []directory.Step
+}
+
+// rootWay leads into the root.
+func (b *Broker) rootWay() way { return b.root }
+
+// wayInto leads into a namespace. The lock is held.
+func (b *Broker) wayInto(ns directory.ID) way {
+	return way{namespace: ns, path: b.directory.NamespacePath(ns), chain: b.directory.Chain(ns)}
+}
+
+// bootstrapPort is the broker's end of a pair that a reply handed out, or of a door: what comes there is a fresh pair's end, or a request
+// on a port's terms.
+type bootstrapPort struct {
+	way
+	maker directory.Process                  // whose count it is on; 0: nobody's
+	end   uint64                             // cookie of the other end, if we made it
+	audit auditBudget                        // of who asks there
+	users map[directory.Process]*machSession // who has changed something by it. The broker's lock guards it
+}
+
+// maxHeld bounds what one process can make the broker hold of each kind that is no lease of a session: bootstrap ports that somebody still
+// has, subsets, and services that it created.
+func (b *Broker) maxHeld() int {
+	if n := b.config.Limits.NamesPerSession; n > 0 {
+		return n
+	}
+	return 1024
+}
+
+// tooMany refuses a request if its process has as many of something as it may, and reports that.
+func (c *machCall) tooMany(have int, what string) bool {
+	if most := c.b().maxHeld(); have >= most {
+		c.refuse(mach.NoMemory, fmt.Sprintf("a process may have %d %s", most, what))
+		return true
+	}
+	return false
+}
+
+// watchFor is watch for other events than readability. The lock is held.
+func (b *Broker) watchFor(d *descriptor, events uint32) error {
+	if err := b.poller.Add(d.fd.Int(), events, uint64(d.id)); err != nil {
+		d.fd.Close()
+		return err
+	}
+	b.table.put(d)
+	return nil
+}
+
+// newWay makes a bootstrap port and returns the other end, which is the caller's. The lock is held.
+func (b *Broker) newWay(in way, maker directory.Process) (*sys.FD, directory.ID, error) {
+	ours, theirs, err := sys.PortPair()
+	if err != nil {
+		return nil, 0, err
+	}
+	if r := b.scarce(theirs); r.Reason != directory.OK {
+		err = errors.New(r.Text)
+	}
+	if err == nil {
+		err = sys.SetPassCred(ours.Int(), true)
+	}
+	var end uint64
+	if err == nil {
+		end, err = sys.Cookie(theirs.Int())
+	}
+	d := &descriptor{id: b.table.id(), kind: bootstrapPortKind, fd: ours, boot: &bootstrapPort{way: in, maker: maker, end: end}}
+	if err != nil {
+		ours.Close()
+	} else {
+		err = b.watchFor(d, sys.Readable)
+	}
+	if err != nil {
+		theirs.Close()
+		return nil, 0, err
+	}
+	b.wayEnds[end] = struct{}{}
+	if maker != 0 {
+		b.ways[maker]++
+	}
+	return theirs, d.id, nil
+}
+
+// grantWay answers with a new bootstrap port. The lock is held.
+func (c *machCall) grantWay(in way) error {
+	b := c.b()
+	fd, id, err := b.newWay(in, c.s.process)
+	if err != nil {
+		c.noRoom(err)
+		return err
+	}
+	defer fd.Close()
+	if err := c.answer(c.req.Granted(), fd.Int()); err != nil {
+		b.drop(id)
+		return err
+	}
+	return nil
+}
+
+// wayClosed takes a bootstrap port that nobody can send to any more off its maker's count. The loop ends the sessions on it: actions may be
+// being carried out. The lock is held.
+func (b *Broker) wayClosed(boot *bootstrapPort) {
+	if len(boot.users) > 0 {
+		b.closedWays = append(b.closedWays, boot)
+		b.poller.Wake()
+	}
+	delete(b.wayEnds, boot.end)
+	if boot.maker != 0 {
+		uncount(b.ways, boot.maker)
+	}
+}
+
+// uncount takes one off somebody's count.
+func uncount(counts map[directory.Process]int, of directory.Process) {
+	if counts[of]--; counts[of] <= 0 {
+		delete(counts, of)
+	}
+}
+
+// endClosedWays ends the sessions on bootstrap ports that nobody can send to any more. The loop's.
+func (b *Broker) endClosedWays() {
+	b.mu.Lock()
+	closed := b.closedWays
+	b.closedWays = nil
+	for _, boot := range closed {
+		for _, s := range boot.users {
+			b.endMach(s, s.describe()+" closed its bootstrap port")
+			b.drop(s.pidfd)
+		}
+		boot.users = nil
+	}
+	b.mu.Unlock()
+	if len(closed) > 0 {
+		b.finishSlices()
+	}
+}
+
+// bootstrapMessage takes one Mach message that came to a bootstrap port or a door. The loop's.
+func (b *Broker) bootstrapMessage(d *descriptor, p *packet, n int) {
+	if p.Truncated || p.ControlTruncated || p.PIDFD < 0 || !p.HasCred {
+		b.log.Debug("refused at a bootstrap port", "reason", "it is truncated, or the kernel does not say who sent it")
+		return
+	}
+	if r := b.admit(p.Cred); r.Reason != directory.OK {
+		if d.boot.audit.take() {
+			b.log.Info("bootstrap request refused", "pid", p.Cred.PID, "uid", p.Cred.UID, "reason", r.Text)
+		}
+		return
+	}
+	if b.closing() {
+		return
+	}
+	boot := d.boot
+	s := &machSession{b: b, peer: p.Cred, namespace: boot.namespace, path: boot.path, chain: boot.chain, audit: &boot.audit}
+	c := &machCall{s: s, p: p, size: n, replyTo: d.fd.Int()}
+	var own bool
+	var err error
+	var m xpc.Message
+	pipe := xpc.IsMessage(messageID(p.Data[:n]))
+	if pipe {
+		m, own, err = parseOnPort(p.Data[:n], len(p.FDs))
+	} else {
+		c.req, own, err = mach.ParseBootstrapRequest(p.Data[:n], len(p.FDs))
+	}
+	if own {
+		c.replyTo = -1
+		if _, bad := sys.CheckSocket(p.FDs[0], sys.Seqpacket); bad == nil {
+			c.replyTo = p.FDs[0]
+		}
+	}
+	if err == nil || !isFraming(err) {
+		id, bad := sys.ProcessIDOf(p.PIDFD)
+		if bad != nil {
+			return // it has exited
+		}
+		s.process = directory.Process(max(id.Inode, uint64(id.PID)))
+		s.program = programOf(p.Cred.PID, p.PIDFD)
+		c.user = func() *machSession { return b.bootstrapUser(d, s, p) }
+	}
+	var fault *mach.Fault
+	switch {
+	case pipe && !isFraming(err):
+		_ = c.xpcMessage(m, err)
+	case err == nil && c.req.Routine == mach.Connect:
+		b.connectThrough(boot, c)
+	case err == nil:
+		c.dispatch()
+	case errors.As(err, &fault) && fault.Code == mach.BadID && own:
+		// No request at all: whoever waits for an answer is told that there will be none.
+		b.sendOnceDied(p.FDs[0], fault.Header.Local, "")
+	case fault != nil:
+		c.fault(fault)
+	default:
+		b.log.Debug("refused at a bootstrap port", "pid", p.Cred.PID, "uid", p.Cred.UID, "reason", err.Error())
+	}
+	b.finishSlices()
+}
+
+func isFraming(err error) bool {
+	var f *mach.FramingError
+	return errors.As(err, &f)
+}
+
+// connectThrough begins a control connection with the end that came in a connect request. A bad one is closed without a word.
+func (b *Broker) connectThrough(boot *bootstrapPort, c *machCall) {
+	if !c.req.Right.Fd.Carried() {
+		return
+	}
+	i := c.req.Right.Fd - 1
+	n := c.p.FDs[i]
+	if _, err := fresh(n, c.p.PIDFD, sys.Seqpacket); err != nil {
+		b.log.Info("bootstrap connection refused", "pid", c.s.peer.PID, "uid", c.s.peer.UID, "reason", err.Error())
+		c.done(c.req.Routine.ID(), mach.InvalidRight)
+		return
+	}
+	c.p.FDs[i] = -1
+	c.done(c.req.Routine.ID(), mach.OK)
+	b.newControl(sys.NewFD(n), boot.way)
+}
+
+// bootstrapUser returns the session of a process that sends requests to a bootstrap port, opened when it first changes something. It ends
+// with the process, or when nobody holds the bootstrap port any more. nil: it cannot be opened.
+func (b *Broker) bootstrapUser(d *descriptor, asks *machSession, p *packet) *machSession {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := d.boot.users[asks.process]; s != nil {
+		return s
+	}
+	pidfd, err := sys.Dup(p.PIDFD)
+	if err != nil || b.scarce(pidfd).Reason != directory.OK {
+		pidfd.Close()
+		return nil
+	}
+	s := &machSession{
+		b: b, id: b.table.id(), peer: asks.peer, program: asks.program, process: asks.process, pidfd: b.table.id(),
+		namespace: asks.namespace, path: asks.path, chain: asks.chain, audit: asks.audit,
+	}
+	if err := b.watch(&descriptor{id: s.pidfd, kind: bootstrapUserWatch, fd: pidfd, boot: d.boot, user: s}); err != nil {
+		return nil
+	}
+	if d.boot.users == nil {
+		d.boot.users = make(map[directory.Process]*machSession)
+	}
+	d.boot.users[s.process] = s
+	b.openMach(s)
+	return s
+}
+
+// bootstrapUserExited ends the session of a process on a bootstrap port. What it sent before counts.
+func (b *Broker) bootstrapUserExited(d *descriptor) {
+	b.mu.Lock()
+	if d.boot.users[d.user.process] == d.user {
+		delete(d.boot.users, d.user.process)
+	}
+	b.endMach(d.user, d.user.describe()+" exited")
+	b.drop(d.id)
+	b.mu.Unlock()
+	b.finishSlices()
+}
