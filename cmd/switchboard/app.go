@@ -66,6 +66,7 @@ There is nothing to set up: whatever needs a broker starts the one of this user.
 		a.restartCommand(),
 		a.retireCommand(),
 		a.runCommand(),
+		a.traceCommand(),
 		a.serveCommand(),
 		a.statusCommand(),
 		a.versionCommand(),

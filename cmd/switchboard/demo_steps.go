@@ -35,6 +35,7 @@ func demoSteps() []step {
 		{"failure", stepFailure},
 		{"versions", stepVersions},
 		{"daemon", stepDaemon},
+		{"mach", stepPort},
 		{"look-ups", stepLookUps},
 		{"dial", stepDial},
 		{"shutdown", stepShutdown},

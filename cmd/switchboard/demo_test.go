@@ -72,6 +72,7 @@ func TestDemo(t *testing.T) {
 		"one launch": `^64 callers .* one launch, all answered by pid \d+`,
 		"failure":    `exited with status 3, last output "cannot find .*code 69.* not tried again for [\d.]+ m?s \(code 75\)`,
 		"daemon":     `^a client of running-process had builder 1\.0\.0 launched \(pid \d+\) .*; 2\.0\.0 runs beside it \(pid \d+\); then a connection was handed over`,
+		"mach":       `^by Mach messages: "hello" → "HELLO" from pid \d+; killed with -9, .* pid \d+ has the port [\d.]+ ms later, and read all 3`,
 		"versions":   `^2\.0\.0 is added while 1\.4\.0 \(pid \d+\) .* gets 2\.0\.0 \(pid \d+\), \^1 still 1\.4\.0`,
 		"shutdown":   `ended the 6 that it had launched`,
 	} {

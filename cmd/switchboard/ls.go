@@ -172,6 +172,9 @@ func eventLine(event switchboard.Event) string {
 	case switchboard.Gone:
 		return fmt.Sprintf("%-9s %s  %s", event.Kind, fullName(e), event.Reason)
 	}
+	if e.PID == 0 {
+		return fmt.Sprintf("%-9s %s  %s", event.Kind, fullName(e), e.State)
+	}
 	return fmt.Sprintf("%-9s %s  %s, %s", event.Kind, fullName(e), e.State, owner(e))
 }
 
@@ -199,6 +202,9 @@ func fullName(e switchboard.Entry) string {
 }
 
 func owner(e switchboard.Entry) string {
+	if e.PID == 0 { // a port that nobody has checked in
+		return "-"
+	}
 	if e.Executable == "" {
 		return fmt.Sprintf("pid %d", e.PID)
 	}

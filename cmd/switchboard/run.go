@@ -10,15 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/switchboard-ipc/switchboard"
 )
 
 // Exit codes of a command that could not be run, those of env, nohup and the shells.
@@ -28,49 +24,59 @@ const (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var namespace string
+	var s space
 	cmd := &cobra.Command{
-		Use:   "run [--namespace NAME] -- COMMAND [ARG…]",
+		Use:   "run [--namespace NAME | --subset] [--only NAME…] -- COMMAND [ARG…]",
 		Short: "run a command with a way to the broker, in a namespace of its own if wanted",
 		Long: `Run starts COMMAND with an inherited descriptor that leads to the broker, its number in
-SWITCHBOARD_SESSION_FD: the command needs neither the broker's folder nor a path to it. With --namespace, what it and
-its children give names to is in that namespace, which ends with run; names of the namespaces around it are seen.
-Run passes signals on and exits as COMMAND did, with 128 and its number after a signal.`,
-		Example: `  switchboard run --namespace ci -- make test`,
-		Args:    arguments(1, 1<<20, "-- and a COMMAND"),
+SWITCHBOARD_SESSION_FD, and for software written to the Mach API in SWITCHBOARD_BOOTSTRAP_FD: the command needs neither
+the broker's folder nor a path to it. With --namespace, what it and its children give names to is in that namespace,
+which ends with run; with --subset, in one that nobody else has. Names of the namespaces around it are seen, or with
+--only just those NAMEs: nothing else exists there. Without a namespace SWITCHBOARD_BOOTSTRAP has the path of
+bootstrap.sock. Run passes signals on and exits as COMMAND did, with 128 and its number after a signal.`,
+		Example: `  switchboard run --namespace ci -- make test
+  switchboard run --only com.example.up com.example.log -- ./tool`,
+		Args: arguments(1, 1<<20, "-- and a COMMAND"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runChild(cmd.Context(), namespace, args)
+			command, err := s.complete(cmd.Flags(), args)
+			if err != nil {
+				return err
+			}
+			return a.runChild(cmd.Context(), s, command)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows COMMAND is its own
-	cmd.Flags().StringVar(&namespace, "namespace", "", "the namespace to run in, made if there is none")
+	s.flags(cmd.Flags())
 	return cmd
 }
 
 // runChild runs the command and ends as it does.
-func (a *app) runChild(ctx context.Context, namespace string, command []string) error {
+func (a *app) runChild(ctx context.Context, s space, command []string) error {
 	path, err := exec.LookPath(command[0])
 	if err != nil {
 		return cannotRun(command[0], err)
 	}
 	client := a.client()
 	defer client.Close()
-	door, err := openDoor(ctx, client, namespace)
+	door, err := s.openDoor(ctx, client)
 	if err != nil {
 		return err
 	}
 	defer door.Close()
 
-	// A duplicate without close-on-exec keeps its number in the child; passing it as number 3 would take the place of
-	// what our own parent may have put there (make's job server does).
-	inherited, err := syscall.Dup(int(door.Fd()))
-	if err != nil {
-		return fmt.Errorf("cannot duplicate the descriptor for the command: %w", err)
+	// Duplicates without close-on-exec keep their numbers in the child; passing them as 3 and 4 would take the place of
+	// what our own parent may have put there (make's job server does). There are two, since either may be closed there.
+	var inherited [2]int
+	for i := range inherited {
+		if inherited[i], err = syscall.Dup(int(door.Fd())); err != nil {
+			return fmt.Errorf("cannot duplicate the descriptor for the command: %w", err)
+		}
+		defer syscall.Close(inherited[i])
 	}
 	child := exec.Command(path)
 	child.Args = command
 	child.Stdin, child.Stdout, child.Stderr = a.stdin, a.stdout, a.stderr
-	child.Env, err = a.childEnvironment(inherited)
+	child.Env, err = a.childEnvironment(s, inherited)
 	if err != nil {
 		return err
 	}
@@ -78,37 +84,10 @@ func (a *app) runChild(ctx context.Context, namespace string, command []string) 
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
-	err = child.Start()
-	syscall.Close(inherited)
-	if err != nil {
+	if err := child.Start(); err != nil {
 		return cannotRun(command[0], err)
 	}
 	return exitLike(waitForwarding(child, signals))
-}
-
-// openDoor gets a descriptor that leads a child to the broker: into the namespace, or where we are without one.
-func openDoor(ctx context.Context, client *switchboard.Client, namespace string) (*os.File, error) {
-	if namespace == "" {
-		return client.Door(ctx)
-	}
-	n, err := client.Namespace(ctx, namespace)
-	if err != nil {
-		return nil, err
-	}
-	return n.Door(ctx) // the namespace lasts as long as the client's session
-}
-
-// childEnvironment is ours with the way to the broker.
-func (a *app) childEnvironment(door int) ([]string, error) {
-	env := append(os.Environ(), switchboard.EnvSessionFD+"="+strconv.Itoa(door))
-	if a.runtimeDir != "" {
-		dir, err := filepath.Abs(a.runtimeDir)
-		if err != nil {
-			return nil, fmt.Errorf("cannot resolve %q: %w", a.runtimeDir, err)
-		}
-		env = append(env, switchboard.EnvRuntimeDir+"="+dir)
-	}
-	return env, nil
 }
 
 // forwarded are the signals that run passes on to its command.

@@ -23,16 +23,15 @@ import (
 )
 
 func (a *app) serveCommand() *cobra.Command {
-	var file string
-	var services, addresses []string
+	var s server
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "be the broker, in the foreground",
 		Long: `Serve is the broker. There is seldom a reason to start it by hand: whatever needs a broker starts one.
 It prints one line when it is ready, and ends on SIGTERM, on switchboard shutdown, or when it was idle for long enough.
-Systemd may start it (Type=notify) and bind its sockets (broker.sock and session.sock, by FileDescriptorName).
-On SIGHUP it reads its configuration file again: all of it counts at once, but for the format of the log and the
-folders with definitions. Those are: --services in the order given, services of the file,
+Systemd may start it (Type=notify) and bind its sockets (broker.sock, session.sock and bootstrap.sock, by FileDescriptorName).
+On SIGHUP it reads its configuration file again: all of it counts at once, but for the format of the log, what is read
+once, and the folders with definitions. Those are: --services in the order given, services of the file,
 $XDG_CONFIG_HOME/switchboard/services, /etc/switchboard/services; what is in them is read when it is needed.`,
 		Example: `  switchboard serve --config /etc/switchboard.toml
 
@@ -40,6 +39,9 @@ $XDG_CONFIG_HOME/switchboard/services, /etc/switchboard/services; what is in the
   services  = []               # more folders with definitions, absolute; read once
   running_process = ["auto"]   # where clients of the running-process broker are served: auto, off, or absolute paths
   idle_exit = "0"              # end after so long without a name; 0: never
+  allow = []                   # "launch": Mach messages may start programs; read once
+  [mach]
+  short_check_in = false       # answer check_in with 40 bytes in its newer form, too; read once
   [log]
   level  = "info"              # debug, info, warn, error
   format = "auto"              # text on a terminal, else json
@@ -51,17 +53,21 @@ $XDG_CONFIG_HOME/switchboard/services, /etc/switchboard/services; what is in the
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			starter, idle, err := takeStarter()
 			if err == nil {
-				s := &server{app: a, file: file, services: services, addresses: addresses, starter: &starter, idle: idle}
+				s.app, s.starter, s.idle = a, &starter, idle
 				err = s.serve(cmd.Context())
 			}
 			starter.tell(err)
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "the configuration, a TOML file")
-	cmd.Flags().StringArrayVar(&services, "services", nil, "one more folder with definitions; may be repeated")
-	cmd.Flags().StringArrayVar(&addresses, "running-process", nil,
+	cmd.Flags().StringVar(&s.file, "config", "", "the configuration, a TOML file")
+	cmd.Flags().StringArrayVar(&s.services, "services", nil, "one more folder with definitions; may be repeated")
+	cmd.Flags().StringArrayVar(&s.addresses, "running-process", nil,
 		"serve clients of the running-process broker: auto (their shared address, unless somebody else does), off, or the path of a socket; may be repeated (default auto)")
+	cmd.Flags().StringSliceVar(&s.allow, "allow", nil,
+		"launch: Mach messages may start programs, for this user and outside of sandboxes")
+	cmd.Flags().BoolVar(&s.shortCheckIn, "mach-short-check-in", false,
+		"answer the newer check_in of Mach messages, too, with 40 bytes, as clients of launchd-329 expect")
 	return cmd
 }
 
@@ -71,8 +77,12 @@ type server struct {
 	file      string
 	services  []string // folders with definitions, beside those of the configuration
 	addresses []string // --running-process
-	starter   *starter
-	idle      time.Duration // what the starter wants, if the configuration says nothing
+	allow     []string // verbs, beside those of the configuration
+
+	shortCheckIn bool // --mach-short-check-in
+
+	starter *starter
+	idle    time.Duration // what the starter wants, if the configuration says nothing
 
 	level slog.LevelVar
 	log   *slog.Logger
@@ -107,6 +117,9 @@ func (s *server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkVerbs(s.allow); err != nil {
+		return usagef("--allow: %w", err)
+	}
 	warnUnreadable(s.log, services)
 
 	// Signals that come while the broker starts end it too, as soon as it serves.
@@ -126,6 +139,8 @@ func (s *server) serve(ctx context.Context) error {
 		Ready:          s.ready,
 		Services:       services,
 		RunningProcess: addresses,
+		Allow:          append(s.allow, settings.Allow...),
+		Mach:           broker.Mach{ShortCheckIn: s.shortCheckIn || settings.Mach.ShortCheckIn},
 		Subreaper:      true,
 	})
 	if err != nil {

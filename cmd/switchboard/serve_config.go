@@ -30,14 +30,23 @@ type settings struct {
 	Services []string `toml:"services"`
 
 	RunningProcess []string `toml:"running_process"`
+
+	// Allow are the verbs that are served only where they are allowed.
+	Allow []string `toml:"allow"`
+	Mach  struct {
+		ShortCheckIn bool `toml:"short_check_in"`
+	} `toml:"mach"`
 }
 
-// checkServices refuses folders that would depend on where the broker was started.
-func (s *settings) checkServices() error {
+// check refuses folders that would depend on where the broker was started, and verbs that do not exist.
+func (s *settings) check() error {
 	for i, folder := range s.Services {
 		if !filepath.IsAbs(folder) {
 			return fmt.Errorf(": services[%d], %q, is not an absolute path", i, folder)
 		}
+	}
+	if err := checkVerbs(s.Allow); err != nil {
+		return fmt.Errorf(": allow: %w", err)
 	}
 	return nil
 }
@@ -55,6 +64,16 @@ func (l limits) broker() broker.Limits {
 		WatchesPerSession: int(l.WatchesPerSession),
 		WaitingCallers:    int(l.WaitingCallers),
 	}
+}
+
+// checkVerbs refuses to allow what does not exist.
+func checkVerbs(verbs []string) error {
+	for _, v := range verbs {
+		if v != broker.AllowLaunch {
+			return fmt.Errorf("%q cannot be allowed: what can is %q", v, broker.AllowLaunch)
+		}
+	}
+	return nil
 }
 
 // count is a number of things.
@@ -109,7 +128,7 @@ func parseSettings(data []byte, s *settings) error {
 	var fault *toml.DecodeError
 	switch {
 	case err == nil:
-		return s.checkServices()
+		return s.check()
 	case errors.As(err, &unknown):
 		row, _ := unknown.Errors[0].Position()
 		return fmt.Errorf(":%d: unknown key %q", row, strings.Join(unknown.Errors[0].Key(), "."))

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -12,7 +13,7 @@ import (
 )
 
 // activatedSockets takes over the sockets that systemd bound, by the names that its units give them; nil if there are
-// none. The broker wants both or none.
+// none. There may be none for Mach messages, by units that are older than those: then the broker binds it.
 func activatedSockets() (*broker.Listeners, error) {
 	files := activation.Files(true)
 	if len(files) == 0 {
@@ -20,21 +21,29 @@ func activatedSockets() (*broker.Listeners, error) {
 	}
 	var l broker.Listeners
 	var names []string
+	known := 0
 	for _, f := range files {
 		names = append(names, f.Name())
+		var place **os.File
 		switch f.Name() {
 		case "broker.sock":
-			l.Broker = f
+			place = &l.Broker
 		case "session.sock":
-			l.Session = f
+			place = &l.Session
+		case bootstrapSocket:
+			place = &l.Bootstrap
+		}
+		if place != nil && *place == nil {
+			*place = f
+			known++
 		}
 	}
-	if len(files) != 2 || l.Broker == nil || l.Session == nil {
+	if len(files) != known || l.Broker == nil || l.Session == nil {
 		for _, f := range files {
 			f.Close()
 		}
-		return nil, &codeError{exitConfig, fmt.Errorf("cannot use the sockets that were passed (%s): two are wanted, with "+
-			"FileDescriptorName=broker.sock and FileDescriptorName=session.sock", strings.Join(names, ", "))}
+		return nil, &codeError{exitConfig, fmt.Errorf("cannot use the sockets that were passed (%s): wanted are those with "+
+			"FileDescriptorName=broker.sock and FileDescriptorName=session.sock, and one with FileDescriptorName=bootstrap.sock may be there", strings.Join(names, ", "))}
 	}
 	return &l, nil
 }

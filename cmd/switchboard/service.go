@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -104,16 +107,17 @@ func (a *app) serviceCheckCommand() *cobra.Command {
 		Use:   "check FILE…",
 		Short: "say whether definition files are valid, and what is wrong where",
 		Long: `Check reads definition files as a broker of this user would. What is wrong goes to stderr, one line for each, as
-FILE:LINE: reason; then the exit code is 64.`,
+FILE:LINE: reason; then the exit code is 64. A port is that of the first definition that has it: FILE is compared with
+those in the folders of the broker that runs, else of one that would be started now.`,
 		Args: arguments(1, 1<<20, "at least one FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.serviceCheck(args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.serviceCheck(cmd.Context(), args) },
 	}
 }
 
-func (a *app) serviceCheck(files []string) error {
+func (a *app) serviceCheck(ctx context.Context, files []string) error {
 	faulty := false
-	for _, file := range files {
-		d, err := definition.Load(file, os.Geteuid())
+	for _, e := range a.loadChecked(ctx, files) {
+		file, d, err := e.Path, e.Definition, e.Err
 		if err != nil {
 			faulty = true
 			fmt.Fprintln(a.stderr, err)
@@ -133,6 +137,47 @@ func (a *app) serviceCheck(files []string) error {
 		return &codeError{code: exitUsage}
 	}
 	return nil
+}
+
+// loadChecked reads the files that are to be checked, and compares them with those of the broker, in whose order they count: a file stands in
+// the place of the one that it is or would replace, and others stand behind all.
+func (a *app) loadChecked(ctx context.Context, files []string) []definition.Entry {
+	checked := make([]definition.Entry, len(files))
+	mach := false
+	place := make(map[string]int) // by base name
+	for i, file := range files {
+		checked[i].Path = file
+		checked[i].Definition, checked[i].Err = definition.Load(file, os.Geteuid())
+		checked[i].Name, checked[i].Version = checked[i].Definition.Name, checked[i].Definition.Version
+		mach = mach || checked[i].Definition.Accept == definition.Mach
+		place[filepath.Base(file)] = i
+	}
+	if !mach {
+		return checked
+	}
+	client := a.onlyRunning()
+	defer client.Close()
+	folders, _ := a.serviceFolders(ctx, client)
+	there, _ := definition.List(folders) // what cannot be read has no port
+	var all []definition.Entry
+	for _, e := range readAll(there, os.Geteuid()) {
+		base := filepath.Base(e.Path)
+		if i, ok := place[base]; ok {
+			e = checked[i]
+			delete(place, base)
+		}
+		all = append(all, e)
+	}
+	for _, i := range slices.Sorted(maps.Values(place)) {
+		all = append(all, checked[i])
+	}
+	faults := definition.PortFaults(all)
+	for i := range checked {
+		if fault := faults[checked[i].Path]; fault != nil {
+			checked[i].Err = fault
+		}
+	}
+	return checked
 }
 
 // checkUser says why a broker of this user could not run a program as the user of a definition.

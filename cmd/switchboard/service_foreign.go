@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/internal/servedef"
@@ -53,5 +54,8 @@ func foreignServices(name string, uid int, running []switchboard.Entry) (all []s
 
 // runs reports whether an entry is an instance of a service that is defined.
 func (s *service) runs(e switchboard.Entry) bool {
+	if s.Ports != nil { // one that nobody has checked in is not an instance
+		return e.PID != 0 && slices.Contains(s.Ports, e.Name)
+	}
 	return s.Error == "" && s.Name == e.Name && (s.anyVersion || s.Version == e.Version)
 }

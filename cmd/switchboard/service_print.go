@@ -95,6 +95,13 @@ func (s service) text() string {
 	line("env", commandLine(s.Env))
 	line("pass env", commandLine(s.PassEnv))
 	line("accept", s.Accept)
+	line("ports", commandLine(s.Ports))
+	switch s.Launch {
+	case "lookup":
+		line("launched by", "the first look-up of a port")
+	case "message":
+		line("launched by", "the first message to a port")
+	}
 	line("ready", s.readiness())
 	line("scope", s.Scope)
 	line("project has", commandLine(s.Markers))

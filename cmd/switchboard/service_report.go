@@ -6,12 +6,15 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/internal/definition"
+	"github.com/switchboard-ipc/switchboard/internal/directory"
+	"github.com/switchboard-ipc/switchboard/internal/launch"
 )
 
 // service is a definition with what runs of it, as service ls and show print it with --json; or what the broker launched
@@ -37,6 +40,8 @@ type service struct {
 	RestartMin   string   `json:"restart_min"`
 	RestartMax   string   `json:"restart_max"`
 	User         string   `json:"user"`
+	Ports        []string `json:"ports"`  // with accept "mach"
+	Launch       string   `json:"launch"` // likewise: "lookup" or "message"
 
 	Instances []instance `json:"instances"`
 
@@ -67,14 +72,20 @@ func (a *app) services(ctx context.Context, name string) ([]service, error) {
 			return nil, err
 		}
 	}
+	var launched []launch.Record
+	if broker != nil {
+		launched, _ = launch.LookAtRecords(filepath.Join(broker.Folder, launch.RecordFolder)) // those that are written just now are left out
+	}
 	files, err := definition.List(folders)
 	all := faultyFolders(err)
 	if name != "" {
 		all = nil
 	}
-	for _, f := range files {
-		if name == "" || f.Name == name {
-			all = append(all, newService(f, uid, running))
+	for _, e := range loadAll(files, uid) {
+		if name == "" || e.Name == name {
+			s := newService(e, running)
+			s.addUnchecked(launched)
+			all = append(all, s)
 		}
 	}
 	all = append(all, foreignServices(name, uid, running)...)
@@ -132,13 +143,35 @@ func faultyFolders(err error) (all []service) {
 	return all
 }
 
-func newService(f definition.File, uid int, running []switchboard.Entry) service {
-	s := service{Name: f.Name, Version: f.Version, File: f.Path, Instances: []instance{}}
-	d, err := definition.Load(f.Path, uid)
-	if err != nil {
-		s.Error = err.Error()
+// readAll reads each definition by itself.
+func readAll(files []definition.File, uid int) []definition.Entry {
+	all := make([]definition.Entry, len(files))
+	for i, f := range files {
+		all[i].File = f
+		all[i].Definition, all[i].Err = definition.Load(f.Path, uid)
+	}
+	return all
+}
+
+// loadAll reads definitions as a broker of the user uid would, those at fault included.
+func loadAll(files []definition.File, uid int) []definition.Entry {
+	all := readAll(files, uid)
+	faults := definition.PortFaults(all)
+	for i := range all {
+		if fault := faults[all[i].Path]; fault != nil {
+			all[i].Definition, all[i].Err = definition.Definition{}, fault
+		}
+	}
+	return all
+}
+
+func newService(e definition.Entry, running []switchboard.Entry) service {
+	s := service{Name: e.Name, Version: e.Version, File: e.Path, Instances: []instance{}}
+	if e.Err != nil {
+		s.Error = e.Err.Error()
 		return s
 	}
+	d := e.Definition
 	s.Version = d.Version
 	s.Exec, s.Accept, s.Env, s.PassEnv, s.Dir, s.User = d.Exec, string(d.Accept), d.Env, d.PassEnv, d.Dir, d.User
 	s.IdleStop, s.StartTimeout, s.StopTimeout = d.IdleStop.String(), d.StartTimeout.String(), d.StopTimeout.String()
@@ -149,12 +182,31 @@ func newService(f definition.File, uid int, running []switchboard.Entry) service
 	if s.Scope = "user"; d.Scoped {
 		s.Scope, s.Markers = scopeOfProject, d.Markers
 	}
+	if d.Accept == definition.Mach {
+		s.Ports, s.Launch = d.Ports, "lookup"
+		if d.OnMessage {
+			s.Launch = "message"
+		}
+	}
 	for _, e := range running {
-		if e.Name == d.Name && e.Version == d.Version {
+		if s.runs(e) && !slices.ContainsFunc(s.Instances, func(i instance) bool { return e.Instance != "" && i.Instance == e.Instance }) {
 			s.Instances = append(s.Instances, newInstance(e))
 		}
 	}
 	return s
+}
+
+// addUnchecked adds the processes of a service with ports that have checked none in: nothing shows them but the broker's records.
+func (s *service) addUnchecked(launched []launch.Record) {
+	for _, r := range launched {
+		same := func(i instance) bool { return i.Instance == r.Instance }
+		if s.Ports == nil || r.Namespace != uint64(directory.Root) || r.Name != s.Name || r.Version != s.Version || slices.ContainsFunc(s.Instances, same) {
+			continue
+		}
+		s.Instances = append(s.Instances, instance{
+			r.PID, switchboard.Starting.String(), r.Scope, timestamp(time.UnixMilli(r.Since)), r.Instance, strings.Join(r.Argv, " "),
+		})
+	}
 }
 
 // versioned is a name with its version, if it has one.

@@ -43,14 +43,14 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 folder         %s
 up since       %s (%s)
 sessions       %d
-names          %d, in namespaces: %d
+names          %d, of them ports: %d, in namespaces: %d
 watches        %d
 calls          %d handed over, %d refused, %d waiting
 backends       %d, launches: %d
 descriptors    %d
 services       %s
 `, s.PID, s.UID, s.Version, s.Folder, s.Started.Local().Format(time.DateTime),
-		time.Since(s.Started).Round(time.Second), s.Sessions, s.Names, s.Namespaces, s.Watches,
+		time.Since(s.Started).Round(time.Second), s.Sessions, s.Names, s.Ports, s.Namespaces, s.Watches,
 		s.HandedOver, s.Refused, s.Waiting, s.Backends, s.Launches, s.Descriptors,
 		dash(strings.Join(s.Services, "\n"+strings.Repeat(" ", len("services       ")))))
 	return err
@@ -93,6 +93,7 @@ type statusReport struct {
 	Started     string   `json:"started"` // RFC 3339 with milliseconds
 	Sessions    int      `json:"sessions"`
 	Names       int      `json:"names"`
+	Ports       int      `json:"ports"` // of names
 	Namespaces  int      `json:"namespaces"`
 	Watches     int      `json:"watches"`
 	Waiting     int      `json:"waiting"`
@@ -107,7 +108,7 @@ type statusReport struct {
 func statusJSON(s switchboard.Status) statusReport {
 	return statusReport{
 		PID: s.PID, UID: s.UID, Version: s.Version, Folder: s.Folder, Started: timestamp(s.Started),
-		Sessions: int(s.Sessions), Names: int(s.Names), Namespaces: int(s.Namespaces), Watches: int(s.Watches),
+		Sessions: int(s.Sessions), Names: int(s.Names), Ports: s.Ports, Namespaces: int(s.Namespaces), Watches: int(s.Watches),
 		Waiting: int(s.Waiting), HandedOver: int(s.HandedOver), Refused: int(s.Refused), Descriptors: int(s.Descriptors),
 		Backends: s.Backends, Launches: int(s.Launches), Services: append([]string{}, s.Services...),
 	}
