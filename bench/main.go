@@ -104,6 +104,8 @@ func groups(p *peers) []rows.Group {
 		{Name: "names from C", Measure: p.names},
 		{Name: "idle", Measure: p.idle},
 		{Name: "launch", Measure: p.launch},
+		{Name: "mach from C", Measure: p.mach},
+		{Name: "mach names from C", Measure: p.machMany},
 		p.front("hello", "hello", (*rows.Env).Hellos),
 		p.front("handoff", "served", (*rows.Env).Handoffs),
 		p.front("first hello", "served", (*rows.Env).ColdHellos),

@@ -33,6 +33,11 @@ func Role(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 		"backend":    backendRole,   // COUNT or connection: what the broker launches
 		"first-call": firstCallRole, // has a backend launched in several ways
 		"hostile":    hostileRole,   // FOLDER COUNT: connections that do no good
+
+		"mach-hold":    machHoldRole,    // SOCKET PREFIX SESSIONS NAMES: control connections with as many ports each
+		"mach-look-up": machLookUpRole,  // SOCKET PREFIX SESSIONS NAMES: looks those up
+		"mach-echo":    machEchoRole,    // PATH PASS: a server of packets, which passes a descriptor if PASS is true
+		"mach-subsets": machSubsetsRole, // SOCKET COUNT: makes subsets, and ends them
 	}
 	f, ok := known[args[0]]
 	if !ok {

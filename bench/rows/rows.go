@@ -57,6 +57,9 @@ func Groups() []Group {
 		{"launch", launches},
 		{"backends", backends},
 		{"hostile", hostile},
+		{"mach", mach},
+		{"mach names", machMany},
+		{"mach memory", machMemory},
 	}
 }
 

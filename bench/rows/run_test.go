@@ -70,7 +70,7 @@ func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures for seconds")
 	}
-	for _, group := range []string{"connect", "killed", "idle", "launch", "backends", "hostile"} {
+	for _, group := range []string{"connect", "killed", "idle", "launch", "backends", "hostile", "mach"} {
 		t.Run(group, func(t *testing.T) { runGroup(t, testOptions(t, group)) })
 	}
 }
