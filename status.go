@@ -30,6 +30,17 @@ type Status struct {
 	Services    []string // folders with definitions, in the order in which they count
 	Backends    int      // that run, or are being started or ended
 	Launches    uint64   // of backends, since the start
+	Failures    []Failure
+}
+
+// Failure is a service that does not run because its last start failed.
+type Failure struct {
+	Name    string
+	Version string
+	Scope   string
+	Reason  string
+	Wait    time.Duration // for which it is not tried again; after that, the next caller has it tried
+	Ports   []string      // of one with accept "mach"
 }
 
 // Status asks the broker for its state.
@@ -45,11 +56,15 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	if err := c.session.do(ctx, cl); err != nil {
 		return Status{}, during("ask for the status of", c.dir, err)
 	}
+	var failures []Failure
+	for _, f := range m.Failures {
+		failures = append(failures, Failure{f.Name, f.Version, f.Scope, f.Reason, time.Duration(f.Wait) * time.Millisecond, f.Ports})
+	}
 	return Status{
 		PID: int(m.PID), UID: int(m.UID), Version: m.Version, Folder: m.Folder, Started: time.UnixMilli(int64(m.Started)),
 		Sessions: int(m.Sessions), Names: int(m.Names), Ports: int(m.Ports), Namespaces: int(m.Namespaces), Watches: int(m.Watches), Waiting: int(m.Waiting),
 		HandedOver: m.HandedOver, Refused: m.Refused, Descriptors: int(m.Descriptors),
-		Services: m.Services, Backends: int(m.Backends), Launches: m.Launches,
+		Services: m.Services, Backends: int(m.Backends), Launches: m.Launches, Failures: failures,
 	}, nil
 }
 

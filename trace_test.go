@@ -28,7 +28,7 @@ func wantTraced(t *testing.T, tracer *switchboard.Tracer, name string) {
 	t.Helper()
 	m := must[switchboard.Traced](t)(tracer.Next(testContext(t)))
 	got := fmt.Sprintf("%d %d %s %s %d %s %s %d %d", m.PID, m.UID, m.Namespace, m.Protocol, m.ID, m.Routine, m.Name, m.Code, m.Lost)
-	want := fmt.Sprintf("%d %d / mach 404 look_up (canonical) %s 1102 0", os.Getpid(), os.Getuid(), name)
+	want := fmt.Sprintf("%d %d / mach 404 look_up3 (canonical) %s 1102 0", os.Getpid(), os.Getuid(), name)
 	if got != want || m.Program == "" || m.Outcome == "" || m.Time.IsZero() {
 		t.Fatalf("told %s (%+v), want %s", got, m, want)
 	}

@@ -116,6 +116,7 @@ func (b *Broker) act(a directory.Action) {
 		b.count(a.Backend)
 	case directory.Flush:
 		b.flush(a.Key)
+		b.startFailed(a.Key)
 	case directory.Tell:
 		b.tell(a)
 	case directory.CloseSession:

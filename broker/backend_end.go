@@ -79,6 +79,9 @@ func (b *Broker) finishBackend(be *backend, status string, failed bool) {
 	b.noteEnd(be)
 	b.noteDeath(be, status, failed)
 	b.releaseSocket(be)
+	if svc := b.portServices[be.key]; svc != nil && be.stopped && !svc.wanted {
+		b.refuseStopped(svc)
+	}
 	b.armKey(be.key)
 	b.lookAtReturns()
 	b.busyAt = b.now()

@@ -4,6 +4,7 @@ package broker
 
 import (
 	"os"
+	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -41,13 +42,37 @@ func (b *Broker) compareConnections() {
 
 func pid() int { return os.Getpid() }
 
-// status is what STATUS answers.
-func (b *Broker) status() session.StatusReply {
+// failuresShown and failureText keep the answer to STATUS well below the size of a packet.
+const (
+	failuresShown = 16
+	failureText   = 300
+	failurePorts  = 8
+)
+
+// failures tells of services of the root whose last start failed. The lock is held.
+func (b *Broker) failures() (all []session.Failure) {
+	for _, f := range b.directory.Failures(directory.Root, failuresShown, b.now()) {
+		wait := (f.Wait + int64(time.Millisecond) - 1) / int64(time.Millisecond)
+		reason := f.Reason[:min(len(f.Reason), failureText)]
+		all = append(all, session.Failure{
+			Name: f.Key.Name, Version: f.Key.Version, Scope: f.Key.Scope, Reason: reason, Wait: uint64(wait), Ports: f.Ports[:min(len(f.Ports), failurePorts)],
+		})
+	}
+	return all
+}
+
+// status is what STATUS answers to a session in a namespace.
+func (b *Broker) status(in directory.ID) session.StatusReply {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.directory.Counts()
+	var failures []session.Failure
+	if in == directory.Root {
+		failures = b.failures()
+	}
 	return session.StatusReply{
-		PID: uint32(pid()), Version: b.config.Version, Started: uint64(b.started.UnixMilli()), UID: uint32(b.uid), Folder: b.folder.path,
+		Failures: failures,
+		PID:      uint32(pid()), Version: b.config.Version, Started: uint64(b.started.UnixMilli()), UID: uint32(b.uid), Folder: b.folder.path,
 		Sessions: uint64(c.Sessions), Names: uint64(c.Names), Namespaces: uint64(c.Namespaces), Watches: uint64(c.Watches),
 		Waiting: uint64(c.Waiting), HandedOver: b.handedOver.Load(), Refused: b.refused.Load(), Descriptors: uint64(len(b.table.entries)),
 		Services: b.catalogue.folders, Backends: uint64(c.Backends), Launches: b.launches, Ports: uint64(len(b.ports)),

@@ -4,6 +4,7 @@ package broker
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +35,7 @@ func (b *Broker) definitions(name, constraint, scope string, pid int) ([]directo
 	if all := b.probedDefinitions(name, constraint); len(all) > 0 {
 		return all, scope
 	}
-	entries := b.catalogue.Named(name)
+	entries := b.named(name)
 	if len(entries) == 0 {
 		return nil, scope
 	}
@@ -54,6 +55,21 @@ func (b *Broker) definitions(name, constraint, scope string, pid int) ([]directo
 		all = append(all, def)
 	}
 	return all, scope
+}
+
+// named returns the definitions of a name. One with a port that is another's does not count. It reads files: not for holders of the lock.
+func (b *Broker) named(name string) []definition.Entry {
+	entries := b.catalogue.Named(name)
+	if !slices.ContainsFunc(entries, func(e definition.Entry) bool { return e.Err == nil && e.Definition.Accept == definition.Mach }) {
+		return entries
+	}
+	faults := definition.PortFaults(b.catalogue.All())
+	for i, e := range entries {
+		if fault := faults[e.Path]; fault != nil {
+			entries[i].Definition, entries[i].Err = definition.Definition{}, fault
+		}
+	}
+	return entries
 }
 
 func workingFolder(pid int) string {

@@ -40,7 +40,9 @@ func (s *clientSession) openDoor(p *packet, h session.Header, m session.Door) {
 		return
 	}
 	ns, _ := b.directory.DoorNamespace(op.Lease)
-	if err := b.watch(&descriptor{id: op.Lease, kind: doorSocket, fd: fd, boot: &bootstrapPort{way: b.wayInto(ns)}}); err != nil {
+	boot := &bootstrapPort{way: b.wayInto(ns), ours: b.ownEnd(fd.Int())}
+	if err := b.watch(&descriptor{id: op.Lease, kind: doorSocket, fd: fd, boot: boot}); err != nil {
+		delete(b.ownEnds, boot.ours)
 		b.log.Error("cannot watch a door", "err", err)
 	}
 }

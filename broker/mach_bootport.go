@@ -3,8 +3,10 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -32,7 +34,7 @@ func (b *Broker) wayInto(ns directory.ID) way {
 type bootstrapPort struct {
 	way
 	maker directory.Process                  // whose count it is on; 0: nobody's
-	end   uint64                             // cookie of the other end, if we made it
+	ours  uint64                             // our end: see ownEnd
 	audit auditBudget                        // of who asks there
 	users map[directory.Process]*machSession // who has changed something by it. The broker's lock guards it
 }
@@ -77,11 +79,7 @@ func (b *Broker) newWay(in way, maker directory.Process) (*sys.FD, directory.ID,
 	if err == nil {
 		err = sys.SetPassCred(ours.Int(), true)
 	}
-	var end uint64
-	if err == nil {
-		end, err = sys.Cookie(theirs.Int())
-	}
-	d := &descriptor{id: b.table.id(), kind: bootstrapPortKind, fd: ours, boot: &bootstrapPort{way: in, maker: maker, end: end}}
+	d := &descriptor{id: b.table.id(), kind: bootstrapPortKind, fd: ours, boot: &bootstrapPort{way: in, maker: maker}}
 	if err != nil {
 		ours.Close()
 	} else {
@@ -91,7 +89,7 @@ func (b *Broker) newWay(in way, maker directory.Process) (*sys.FD, directory.ID,
 		theirs.Close()
 		return nil, 0, err
 	}
-	b.wayEnds[end] = struct{}{}
+	d.boot.ours = b.ownEnd(ours.Int())
 	if maker != 0 {
 		b.ways[maker]++
 	}
@@ -121,10 +119,34 @@ func (b *Broker) wayClosed(boot *bootstrapPort) {
 		b.closedWays = append(b.closedWays, boot)
 		b.poller.Wake()
 	}
-	delete(b.wayEnds, boot.end)
+	delete(b.ownEnds, boot.ours)
 	if boot.maker != 0 {
 		uncount(b.ways, boot.maker)
 	}
+}
+
+// ownEnd notes a socket of ours that clients have the other end of: that is no port, though it looks like one. It returns what is deleted
+// from ownEnds when it is closed. The lock is held.
+func (b *Broker) ownEnd(fd int) uint64 {
+	inode, err := sys.SocketInode(fd)
+	if err != nil {
+		b.log.Error("cannot tell a socket from ports", "err", err)
+		return 0
+	}
+	inode = uint64(uint32(inode)) // as PeerInode has it
+	b.ownEnds[inode] = struct{}{}
+	return inode
+}
+
+// leadsHere reports whether a right is one to the broker itself: the client's end of a control connection, or a bootstrap port. The lock
+// is held.
+func (b *Broker) leadsHere(right *sys.FD) bool {
+	peer, err := sys.PeerInode(right.Int())
+	if err != nil {
+		return false // of another network namespace
+	}
+	_, ours := b.ownEnds[peer]
+	return ours && peer != 0
 }
 
 // uncount takes one off somebody's count.
@@ -155,7 +177,12 @@ func (b *Broker) endClosedWays() {
 // bootstrapMessage takes one Mach message that came to a bootstrap port or a door. The loop's.
 func (b *Broker) bootstrapMessage(d *descriptor, p *packet, n int) {
 	if p.Truncated || p.ControlTruncated || p.PIDFD < 0 || !p.HasCred {
-		b.log.Debug("refused at a bootstrap port", "reason", "it is truncated, or the kernel does not say who sent it")
+		level := slog.LevelDebug
+		if d.boot.audit.take() {
+			level = slog.LevelInfo
+		}
+		b.log.Log(context.Background(), level, "bootstrap request dropped", "pid", p.Cred.PID, "uid", p.Cred.UID,
+			"reason", "it is truncated, its descriptors were lost because the broker has few left, or the kernel does not say who sent it")
 		return
 	}
 	if r := b.admit(p.Cred); r.Reason != directory.OK {

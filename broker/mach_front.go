@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -21,7 +22,8 @@ type controlConn struct {
 	machSession
 	file *os.File // registered with the runtime's poller
 	raw  syscall.RawConn
-	fd   int // of file
+	fd   int    // of file
+	end  uint64 // see ownEnd
 
 	// read orders what takes packets off the connection. It comes before the broker's lock.
 	read   sync.Mutex
@@ -84,6 +86,7 @@ func (b *Broker) newControl(fd *sys.FD, in way) {
 	}}
 	raw, err := c.file.SyscallConn()
 	if err != nil {
+		b.log.Error("bootstrap connection closed", "pid", peer.PID, "uid", peer.UID, "reason", err.Error())
 		c.file.Close()
 		pidfd.Close()
 		return
@@ -93,6 +96,7 @@ func (b *Broker) newControl(fd *sys.FD, in way) {
 	err = b.watch(&descriptor{id: c.pidfd, kind: controlWatch, fd: pidfd, control: c})
 	if err == nil {
 		b.table.put(&descriptor{id: c.id, kind: controlConnKind, control: c})
+		c.end = b.ownEnd(n)
 		b.openMach(&c.machSession)
 		b.sessions.Go(c.run)
 		b.noteSession()
@@ -153,6 +157,7 @@ func (c *controlConn) close() {
 	}
 	c.unsent = nil
 	b.table.take(c.id)
+	delete(b.ownEnds, c.end)
 	b.drop(c.pidfd)
 	b.noteSession()
 	c.file.Close()
@@ -230,7 +235,7 @@ func (c *controlConn) flush() bool {
 		if _, err := sys.Send(c.fd, u.packet, u.numbers()...); isAgain(err) {
 			return false
 		} else if err != nil && !isHangUp(err) {
-			_ = sys.Shutdown(c.fd) // the client would wait for ever
+			c.giveUp("a reply cannot be sent: " + err.Error()) // the client would wait for ever
 		}
 		u.close()
 		c.unsent = c.unsent[1:]
@@ -255,7 +260,7 @@ func (c *controlConn) send(packet []byte, fds ...int) error {
 		return nil
 	}
 	if len(c.unsent) >= maxUnsent {
-		_ = sys.Shutdown(c.fd)
+		c.giveUp(fmt.Sprintf("%d replies wait for room: it reads none", len(c.unsent)))
 		return nil
 	}
 	u := unsentReply{packet: slices.Clone(packet)}
@@ -271,6 +276,12 @@ func (c *controlConn) send(packet []byte, fds ...int) error {
 	return nil
 }
 
+// giveUp closes a connection that cannot be answered, and says why.
+func (c *controlConn) giveUp(why string) {
+	c.b.log.Warn("bootstrap connection closed", "pid", c.peer.PID, "uid", c.peer.UID, "program", c.program, "reason", why)
+	_ = sys.Shutdown(c.fd)
+}
+
 // machFront is what the broker keeps for the Mach front.
 type machFront struct {
 	bound []string // the sockets in the folder that the broker bound itself
@@ -284,7 +295,7 @@ type machFront struct {
 	requestors map[directory.Process]int // subsets, by who made them
 	created    map[directory.Process]int // services that exist, by who created them
 	declared   int                       // ports that are declared
-	wayEnds    map[uint64]struct{}       // the other ends of bootstrap ports, by cookie
+	ownEnds    map[uint64]struct{}       // our ends of control connections, bootstrap ports and doors: see ownEnd
 	closedWays []*bootstrapPort          // nobody can send to them any more, and there are sessions on them
 	portAnswer directory.PortAnswer      // of the event that was applied last
 }

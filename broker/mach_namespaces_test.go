@@ -194,10 +194,10 @@ func TestMachSpawn(t *testing.T) {
 		}
 		return ""
 	})
-	if reply := spawn(c, "/does/not/exist"); reply.Code != mach.Failure {
+	if reply := spawn(c, "/does/not/exist", "exist"); reply.Code != mach.Failure {
 		t.Errorf("%+v", reply)
 	}
-	if reply := spawn(c, "relative"); reply.Code != mach.InvalidArgument {
+	if reply := spawn(c, "relative", "relative"); reply.Code != mach.InvalidArgument {
 		t.Errorf("%+v", reply)
 	}
 	boot := c.right(mach.MoveSend, mach.Request{Routine: mach.GetRoot})

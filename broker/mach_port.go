@@ -176,6 +176,10 @@ func (c *machCall) register() {
 		c.conclude(b.askPort(directory.UndeclarePort{Session: s.id, Name: n, Now: b.now()}))
 		return
 	}
+	if !dead && b.leadsHere(send) {
+		c.refuse(mach.InvalidRight, "a bootstrap port, or one's own connection, is no port of a service")
+		return
+	}
 	if dead { // a pair of which one end is closed stands for it
 		send.Close()
 		receive, other, err := sys.PortPair()

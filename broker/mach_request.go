@@ -5,6 +5,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -58,8 +59,24 @@ func (c *controlConn) packet(p *packet, n int) (done bool) {
 		return false
 	}
 	c.b.log.Info("bootstrap connection closed", "pid", c.peer.PID, "uid", c.peer.UID, "program", c.program, "reason", err.Error())
+	call.closed(err)
 	_ = sys.Shutdown(c.fd)
 	return true
+}
+
+// closed tells those who trace of a packet that ends its connection.
+func (c *machCall) closed(err error) {
+	if !c.b().trace.on() {
+		return
+	}
+	t := traced{
+		peer: c.s.peer, program: c.s.program, namespace: c.s.path, protocol: "mach", id: messageID(c.p.Data[:c.size]),
+		code: int32(mach.BadArguments), outcome: "closed: " + err.Error(),
+	}
+	if t.routine = c.routine(t.id); xpc.IsMessage(t.id) {
+		t.protocol = "xpc"
+	}
+	c.b().trace.emit(t)
 }
 
 func (c *machCall) badID(why string) *mach.Fault {
@@ -166,7 +183,13 @@ func (c *machCall) refuse(code mach.Code, why string) {
 // fault answers a request that is well framed and wrong.
 func (c *machCall) fault(f *mach.Fault) {
 	c.req.Token = f.Header.Local
-	c.refused(f.Reply(), f.Why)
+	reply, why := f.Reply(), f.Why
+	if f.Header.ID == mach.Spawn.ID() && f.Header.Size >= uint32(mach.Spawn.Size()) {
+		if not := c.mayNotSpawn(); not != "" { // who may not learns nothing more
+			reply.Code, why = mach.NotPrivileged, not
+		}
+	}
+	c.refused(reply, why)
 }
 
 // refused sends a reply that refuses. A code of OK refuses nothing: it is the success of a request without results.
@@ -215,7 +238,7 @@ func (c *machCall) routine(id int32) string {
 	if name := mach.RoutineName(id, c.size); name != "" {
 		return name
 	}
-	return "unknown"
+	return fmt.Sprintf("unknown %d@%d", id, c.size)
 }
 
 // done tells those who trace, before the reply is sent: who begins to trace after that is told of later requests only.

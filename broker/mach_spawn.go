@@ -27,18 +27,19 @@ const (
 // broker.
 func (c *machCall) spawn() {
 	b, l := c.b(), &c.req.Launch
-	switch why := b.foreign(c.s.peer); {
-	case !slices.Contains(b.config.Allow, AllowLaunch):
-		c.refuse(mach.NotPrivileged, "this broker starts no programs: it is not allowed to (serve --allow launch)")
-		return
+	unnamed := func(v string) bool { return strings.IndexByte(v, '=') < 1 }
+	switch why := c.mayNotSpawn(); {
 	case why != "":
 		c.refuse(mach.NotPrivileged, why)
 		return
-	case c.s.sealed():
-		c.refuse(mach.NotPrivileged, "no program is started from a sealed namespace")
-		return
 	case l.Flags != 0 || !filepath.IsAbs(l.Path):
 		c.refuse(mach.InvalidArgument, "the path is to be absolute, and the flags 0")
+		return
+	case len(l.Args) == 0:
+		c.refuse(mach.InvalidArgument, "there are no arguments: the first is the program's own name")
+		return
+	case slices.ContainsFunc(l.Env, unnamed):
+		c.refuse(mach.InvalidArgument, "a variable is not KEY=value")
 		return
 	}
 	later, why := c.later()
@@ -72,6 +73,18 @@ func (c *machCall) spawn() {
 	})
 }
 
+// mayNotSpawn says why no program is started for a client, whatever it asks for, or nothing.
+func (c *machCall) mayNotSpawn() string {
+	switch b := c.b(); {
+	case !slices.Contains(b.config.Allow, AllowLaunch):
+		return "this broker starts no programs: it is not allowed to (serve --allow launch)"
+	case c.s.sealed():
+		return "no program is started from a sealed namespace"
+	default:
+		return b.foreign(c.s.peer)
+	}
+}
+
 // startFor forks and executes, which takes as long as the file system does.
 func (b *Broker) startFor(s *machSession, l *mach.Launch) (pid int, code mach.Code, err error) {
 	b.mu.Lock()
@@ -82,7 +95,9 @@ func (b *Broker) startFor(s *machSession, l *mach.Launch) (pid int, code mach.Co
 	}
 	file := os.NewFile(uintptr(boot.Take()), "bootstrap port")
 	defer file.Close()
+	handle := -1 // of the process, from the fork on: its number may be another's soon
 	cmd := &exec.Cmd{Path: l.Path, Args: l.Args, Dir: "/", ExtraFiles: []*os.File{file}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	sys.AskPIDFD(cmd.SysProcAttr, &handle)
 	for _, v := range l.Env {
 		if !strings.HasPrefix(v, bootstrapVariable+"=") && !strings.HasPrefix(v, instanceVariable+"=") {
 			cmd.Env = append(cmd.Env, v)
@@ -93,14 +108,12 @@ func (b *Broker) startFor(s *machSession, l *mach.Launch) (pid int, code mach.Co
 		return 0, mach.Failure, fmt.Errorf("cannot start it: %w", err)
 	}
 	pid = cmd.Process.Pid
-	pidfd, err := sys.PIDFDOpen(pid)
-	if err == nil {
-		b.mu.Lock()
-		err = b.watch(&descriptor{id: b.table.id(), kind: spawnedWatch, fd: pidfd, spawned: cmd})
-		b.mu.Unlock()
-	}
-	if err != nil { // it stays a zombie when it ends, until the broker does
+	b.mu.Lock()
+	err = b.watch(&descriptor{id: b.table.id(), kind: spawnedWatch, fd: sys.NewFD(handle), spawned: cmd})
+	b.mu.Unlock()
+	if err != nil {
 		b.log.Warn("cannot watch a program that was started", "pid", pid, "err", err)
+		go reap(cmd) // it may run for ever, and the broker's end does not wait for it
 	}
 	return pid, mach.OK, nil
 }
@@ -110,7 +123,13 @@ func (b *Broker) spawnedExited(d *descriptor) {
 	b.mu.Lock()
 	b.drop(d.id)
 	b.mu.Unlock()
-	_ = d.spawned.Wait() // it has exited
+	reap(d.spawned) // it has exited
+}
+
+// reap waits for a program, and gives its handle back, also where another part of the broker had reaped it.
+func reap(cmd *exec.Cmd) {
+	_ = cmd.Wait()
+	_ = cmd.Process.Release()
 }
 
 // later returns the request as one that is answered when its packet is somebody else's, or why it cannot be.

@@ -37,8 +37,8 @@ func (c *machCall) subset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// One whose other end is here would never be seen to die.
-	if end, err := sys.Cookie(requestor.Int()); err != nil || b.isWayEnd(end) {
-		c.refuse(mach.InvalidRight, "a bootstrap port cannot be a requestor port")
+	if b.leadsHere(requestor) {
+		c.refuse(mach.InvalidRight, "a bootstrap port, or one's own connection, cannot be a requestor port")
 		return
 	}
 	if r := b.scarce(requestor); r.Reason != directory.OK {
@@ -65,12 +65,6 @@ func (c *machCall) subset() {
 	if c.grantWay(b.wayInto(id)) != nil {
 		b.applyLocked(directory.EndNamespace{Namespace: id, Reason: "its bootstrap port cannot be given away", Now: b.now()})
 	}
-}
-
-// isWayEnd reports whether a socket is the other end of a bootstrap port. The lock is held.
-func (b *Broker) isWayEnd(cookie uint64) bool {
-	_, ok := b.wayEnds[cookie]
-	return ok
 }
 
 // subset is a namespace that lasts as long as its requestor port.

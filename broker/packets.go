@@ -201,7 +201,7 @@ func (s *clientSession) dispatch(p *packet, h session.Header, payload []byte) er
 		}
 		return err
 	case session.OpStatus:
-		s.reply(p.reply, h, s.b.status().Append)
+		s.reply(p.reply, h, s.b.status(s.namespace).Append)
 		return nil
 	case session.OpShutdown:
 		m, err := session.ParseShutdown(payload)

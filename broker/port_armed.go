@@ -10,7 +10,8 @@ import (
 )
 
 // arm has the loop tell what is to be known of a declared port that nobody owns: that somebody shut its pair down, and, if it is launched
-// by a message and may be launched, that there is one. Nobody else's is watched. The lock is held.
+// by a message and may be launched, that there is one. Where the last start failed, each message is told once: it launches the next, or
+// its sender is told that there will be no reply. Nobody else's is watched. The lock is held.
 func (b *Broker) arm(p *port) {
 	e, ok := b.directory.Entry(p.lease)
 	if !ok || p.receive == nil {
@@ -20,13 +21,17 @@ func (b *Broker) arm(p *port) {
 		b.disarm(p)
 		p.hoped = 0
 		if svc := b.serviceOfPort(e); svc != nil && e.State == directory.Active {
-			svc.wanted = false
+			svc.wanted, svc.failing = false, false
 		}
 		return
 	}
 	events := uint32(0)
-	if svc := b.serviceOfPort(e); svc != nil && (e.OnMessage && b.launchable(svc) || !e.OnMessage && b.now() < p.hoped) {
+	switch svc := b.serviceOfPort(e); {
+	case svc == nil:
+	case e.OnMessage && b.launchable(svc) || !e.OnMessage && b.now() < p.hoped:
 		events = sys.Readable
+	case svc.failing && !b.underWay(svc):
+		events = sys.Readable | sys.Edge
 	}
 	fd, token := p.receive.Int(), uint64(p.receiveID)
 	err := error(nil)
@@ -132,7 +137,9 @@ func (b *Broker) portReadable(p *port) {
 	e, ok := b.directory.Entry(p.lease)
 	switch svc := b.serviceOfPort(e); {
 	case !ok || svc == nil || e.State != directory.Inactive:
-	case e.OnMessage && b.launchable(svc):
+	case b.refusing(svc):
+		b.refuseQueued(p)
+	case (e.OnMessage || svc.failing) && b.launchable(svc):
 		b.knockService(svc)
 	case !e.OnMessage && b.now() < p.hoped:
 		svc.wanted = true

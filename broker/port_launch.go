@@ -27,6 +27,7 @@ type machService struct {
 	missing  []string                // names of ports that are something else's, or that there were no descriptors for
 	knocking bool                    // it is being decided whether it is launched
 	wanted   bool                    // a port that nobody has was looked up while it could not be launched
+	failing  bool                    // the last start failed, and checked no port in
 	brokenAt int64                   // until when it is not tried again, because its definition is broken
 }
 
@@ -189,7 +190,7 @@ func (b *Broker) lookedUp(lease directory.ID) {
 func (b *Broker) knockService(svc *machService) {
 	svc.knocking, svc.wanted = true, false
 	b.tasks.Go(func() {
-		entries := b.catalogue.Named(svc.key.Name)
+		entries := b.named(svc.key.Name)
 		i := slices.IndexFunc(entries, func(e definition.Entry) bool { return e.Version == "" })
 		b.mu.Lock()
 		defer b.finishSlices()

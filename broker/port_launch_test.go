@@ -39,7 +39,8 @@ func TestPortLaunchedByLookUp(t *testing.T) {
 		}
 	}
 	c.want(mach.NotPrivileged, mach.Request{Routine: mach.CheckIn, Service: "p"})
-	c.want(mach.NotPrivileged, registerRequest("p"), c)
+	_, other := portPair(t)
+	c.want(mach.NotPrivileged, registerRequest("p"), other)
 	c.want(mach.NotPrivileged, mach.Request{Routine: mach.Register, Service: "p", Right: mach.Right{Disposition: mach.CopySend}})
 	control.launches(t, 0)
 	var all sync.WaitGroup
@@ -171,15 +172,22 @@ func TestPortLaunchedByMessage(t *testing.T) {
 	control.launches(t, 4)
 }
 
-// A service that cannot start is tried again at the end of each wait as long as there is a message, and what was sent is kept for the first
-// that can.
+// A service that cannot start is tried again at the end of each wait as long as there is a message; who waits for a reply is told that there
+// will be none, and what else was sent is kept, in order, for the first that can.
 func TestPortBackOff(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
 	s.add("svc.toml", s.ports("svc", byMessage, "fail"))
 	b := s.broker()
 	c, control := bootstrap(t, b.dir), open(t, b.dir)
-	answer := c.lookUp("p").question()
+	send := c.lookUp("p")
+	for i := range 3 {
+		send.post(numbered(i))
+	}
+	answer := send.question()
+	for i := range 3 {
+		send.post(numbered(3 + i))
+	}
 	launched := func(n uint64) {
 		t.Helper()
 		eventually(t, func() string {
@@ -189,12 +197,19 @@ func TestPortBackOff(t *testing.T) {
 			return ""
 		})
 	}
+	answer.died()
 	launched(4)
 	s.add("svc.toml", "nonsense") // it keeps its ports
 	before := control.status().Launches
-	c.lookUp("q")
-	s.add("svc.toml", s.ports("svc", byMessage, "serve", "p", "q"))
-	answer.answered()
+	c.lookUp("q").question().died()
+	in := filepath.Join(shortTemp(t), "in")
+	s.add("svc.toml", s.ports("svc", byMessage, "write", "p", "to="+in))
+	eventually(t, func() string {
+		if got, _ := os.ReadFile(in); string(got) != "0 1 2 3 4 5 " {
+			return "the service got " + string(got)
+		}
+		return ""
+	})
 	if got := control.status().Launches; got > before+4 {
 		t.Errorf("%d launches meanwhile", got-before)
 	}

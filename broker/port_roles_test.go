@@ -26,6 +26,7 @@ import (
 //	serve   checks its names in and answers each message with its process id
 //	return  likewise one name, again and again, also at the next broker
 //	read    checks a name in, and for each N that it is told reads N messages and says the number in each
+//	write   checks a name in and appends the number in each message to the file to=
 //	hold    looks a name up, and holds the right
 //	fail    exits with status 3
 //	orphan  leads a process group, checks a name in, and leaves its receive right to a child of the group; holds=no: to nobody
@@ -76,6 +77,15 @@ func portRole(args []string) {
 			for range n {
 				fmt.Println("read", number(port.next()))
 			}
+		}
+	case "write":
+		port := c.checkInSoon(names[0])
+		out, err := os.OpenFile(with["to"], os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			panic(err)
+		}
+		for {
+			fmt.Fprint(out, number(port.next()), " ")
 		}
 	case "hold":
 		port := c.lookUp(names[0])

@@ -41,6 +41,7 @@ type brokerOptions struct {
 	Shim        string // what backends are launched through, if not this binary
 	Mach        broker.Mach
 	Allow       []string
+	Subreaper   bool // it reaps whatever has exited, as that of the command line
 }
 
 func brokerRole(args []string) {
@@ -71,7 +72,7 @@ func brokerRole(args []string) {
 		o.Limits.TakeOver = deadline // a slow machine is no stopped owner
 	}
 	b, err := broker.New(broker.Config{
-		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit, Services: o.Services, Shim: o.Shim, Mach: o.Mach, Allow: o.Allow,
+		RuntimeDir: args[0], Limits: o.Limits, IdleExit: o.IdleExit, Services: o.Services, Shim: o.Shim, Mach: o.Mach, Allow: o.Allow, Subreaper: o.Subreaper,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Ready:  func() { fmt.Println("ready") },
 	})

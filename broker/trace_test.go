@@ -129,7 +129,7 @@ func TestTrace(t *testing.T) {
 		s  *rawSession
 		id uint32
 	}{{s, all}, {narrow, some}} {
-		trace.s.wantTraced(trace.id, `check_in (canonical) "com.example.some.port" 0 `+mach.OK.String())
+		trace.s.wantTraced(trace.id, `check_in2 (canonical) "com.example.some.port" 0 `+mach.OK.String())
 		trace.s.wantTraced(trace.id, `look_up (seed) "com.example.some.port" 0 `+mach.OK.String())
 		trace.s.wantTraced(trace.id, `check_in (seed) "com.example.some.port" 1103 `+mach.ServiceActive.String())
 	}
@@ -144,6 +144,49 @@ func TestTrace(t *testing.T) {
 	if s.lookUp("com.example.none"); len(s.events) > 0 {
 		t.Errorf("after UNWATCH: %v", s.events)
 	}
+}
+
+// What is unknown is told by its number and size, and so is what ends a connection.
+func TestTraceUnknown(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, brokerOptions{})
+	s, c := open(t, b.dir), bootstrap(t, b.dir)
+	all := s.trace("")
+	message := func(id int32, size int) []byte {
+		h := mach.Header{Bits: mach.NewBits(false, mach.CopySend, mach.MakeSendOnce), Remote: 1, Local: 7, ID: id}
+		return mach.Message{Header: h, Body: make([]byte, size-mach.HeaderSize)}.Append(nil)
+	}
+	c.mustSend(message(999, 160))
+	s.wantTraced(all, `unknown 999@160 "" -303 `+mach.BadID.String())
+	c.next()
+	c.mustSend(message(404, 164))
+	s.wantTraced(all, `unknown 404@164 "" -304 `+mach.BadArguments.String())
+	c.next()
+	for r, want := range map[mach.Routine]string{mach.LookUp2: "look_up2", mach.LookUp3: "look_up3", mach.LookUp: "look_up"} {
+		c.unknownAs(r, "com.example.nobody")
+		s.wantTraced(all, want+` (canonical) "com.example.nobody" 1102 `+mach.UnknownService.String())
+	}
+	bad := message(404, 160)
+	bad[4]++ // its size
+	c.mustSend(bad)
+	s.wantTraced(all, `look_up (canonical) "" -304 closed: `+framing(t, bad))
+}
+
+// unknownAs is unknown by one of the routines for that.
+func (c *machConn) unknownAs(r mach.Routine, name string) {
+	c.t.Helper()
+	c.want(mach.UnknownService, mach.Request{Routine: r, Service: name})
+}
+
+// framing returns what is wrong with the framing of a packet.
+func framing(t *testing.T, packet []byte) string {
+	t.Helper()
+	_, err := mach.ParseRequest(packet, 0)
+	var f *mach.FramingError
+	if !errors.As(err, &f) {
+		t.Fatal(err)
+	}
+	return f.Error()
 }
 
 // A request is told before it is answered: who begins to trace after that is not told of it.

@@ -89,13 +89,13 @@ func (c *machCall) refusePipe(code mach.Code, why string) {
 
 // refusedPipe sends a reply that refuses, if one is wanted.
 func (c *machCall) refusedPipe(reply xpc.Message, code xpc.Code, quiet bool, why string) {
+	c.donePipe(code)
 	if c.req.Token != 0 {
 		if packet, _, err := reply.Append(c.p.reply[:0], nil); err == nil {
 			_ = c.send(packet)
 		}
 	}
 	c.audited(quiet, c.pipeRoutine(), int64(code), why)
-	c.donePipe(code)
 }
 
 // pipeRoutine names the request for people.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,9 @@ import (
 type Bootstrap struct {
 	file *os.File
 	raw  syscall.RawConn
+
+	through bool        // a port, which may lead to anybody
+	heard   atomic.Bool // something came back
 
 	role    chan struct{} // holds one token: who takes it is the reader
 	sending chan struct{} // holds one token: who takes it may wait for room
@@ -83,14 +87,24 @@ func (b *Bootstrap) end(why error) {
 }
 
 // do sends a request with descriptors, which stay the caller's, and returns its reply with those that it brought, which become the
-// caller's. A reply with a code is an error.
+// caller's. A reply with a code is an error. Through a port, the wait for the first reply is bounded: what is no bootstrap port takes
+// the connection, and never says a word.
 func (b *Bootstrap) do(ctx context.Context, op, name string, r wire.Request, fds ...int) (wire.Reply, []int, error) {
+	early := b.through && !b.heard.Load()
+	if early {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		ctx = limited
+	}
 	reply, got, err := b.exchange(ctx, op, name, r, fds)
 	switch {
+	case early && errors.Is(err, context.DeadlineExceeded) && !b.heard.Load():
+		return reply, nil, &Error{Code: Failure, Op: op, Name: name, Err: err,
+			Text: "nothing has come back yet: the port that the connection was made through is perhaps no bootstrap port"}
 	case err != nil:
-		return reply, nil, during(op, name, err)
+		return reply, nil, misnamed(op, r, during(op, name, err))
 	case reply.Code != OK:
-		return reply, nil, refused(op, name, reply.Code)
+		return reply, nil, misnamed(op, r, refused(op, name, reply.Code))
 	}
 	return reply, got, nil
 }

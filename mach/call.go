@@ -16,6 +16,9 @@ import (
 // there will be none: whoever had the message closed or lost it, or died. If ctx ends after the message was sent, the reply is lost, and
 // who sends it finds the port dead. A message that has a Reply of its own is sent with Send.
 func (s *SendRight) Call(ctx context.Context, m *Message) (*Message, error) {
+	if m == nil {
+		return nil, noMessage("call")
+	}
 	if m.Reply != nil {
 		return nil, &Error{Code: InvalidArgument, Op: "call", Text: "the message has a Reply already; use Send"}
 	}

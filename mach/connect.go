@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,7 +24,8 @@ const Socket = "bootstrap.sock"
 // Options say how Connect finds the broker. The zero value is what a program wants that was started by somebody else: the descriptor
 // that [switchboard.EnvBootstrapFD] numbers, else the path in [switchboard.EnvBootstrap], else the runtime folder.
 type Options struct {
-	// Port is a bootstrap port, as Subset, Parent and Root return it. It stays the caller's.
+	// Port is a bootstrap port, as Subset, Parent and Root return it. It stays the caller's. Connect does not wait for an answer, so
+	// a port of another kind shows at the first call: that fails at its context's end, or after 10 seconds.
 	Port *SendRight
 	// RuntimeDir is the folder of the broker's sockets.
 	RuntimeDir string
@@ -39,30 +41,43 @@ const patience = 10 * time.Second
 // Connect opens a connection of this program's own to the bootstrap server. If no broker runs it starts one, as [switchboard.Dial]
 // does, except where it was given a port or a descriptor. What is checked in and registered through it ends with it.
 func Connect(ctx context.Context, o Options) (*Bootstrap, error) {
-	fd, err := o.connect(ctx)
+	fd, through, err := o.connect(ctx)
 	if err != nil {
 		return nil, during("reach the bootstrap server", "", err)
 	}
-	return newBootstrap(fd)
+	b, err := newBootstrap(fd)
+	if err == nil {
+		b.through = through
+	}
+	return b, err
 }
 
-func (o Options) connect(ctx context.Context) (*sys.FD, error) {
-	if o.Port != nil {
+// connect also tells whether the connection goes through a port.
+func (o Options) connect(ctx context.Context) (fd *sys.FD, through bool, err error) {
+	number, numbered := os.LookupEnv(switchboard.EnvBootstrapFD)
+	switch {
+	case o.Port != nil:
 		port, err := o.Port.end.enter()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		defer o.Port.end.leave()
-		return through(ctx, o.Port.end, port, "the bootstrap port")
+		fd, err = pass(ctx, o.Port.end, port, "the bootstrap port")
+		return fd, true, err
+	case o.RuntimeDir == "" && numbered:
+		fd, err = inherited(ctx, number)
+		return fd, true, err
 	}
+	fd, err = o.byPath(ctx)
+	return fd, false, err
+}
+
+func (o Options) byPath(ctx context.Context) (*sys.FD, error) {
 	if o.RuntimeDir != "" {
 		return o.path(ctx, filepath.Join(o.RuntimeDir, Socket), switchboard.Config{RuntimeDir: o.RuntimeDir})
 	}
-	if number, ok := os.LookupEnv(switchboard.EnvBootstrapFD); ok {
-		return inherited(ctx, number)
-	}
 	if path := os.Getenv(switchboard.EnvBootstrap); path != "" {
-		return o.path(ctx, path, switchboard.Config{RuntimeDir: filepath.Dir(path)})
+		return o.told(ctx, path)
 	}
 	var config switchboard.Config
 	if _, ok := os.LookupEnv(switchboard.EnvSessionFD); ok { // which leads elsewhere than to the folder
@@ -71,25 +86,44 @@ func (o Options) connect(ctx context.Context) (*sys.FD, error) {
 	return o.path(ctx, filepath.Join(switchboard.RuntimeDir(), Socket), config)
 }
 
+// told connects to the path in the environment.
+func (o Options) told(ctx context.Context, path string) (*sys.FD, error) {
+	fd, err := o.path(ctx, path, switchboard.Config{RuntimeDir: filepath.Dir(path)})
+	if err == nil {
+		return fd, nil
+	}
+	var e *Error
+	code, text := Failure, err.Error()
+	if errors.As(err, &e) {
+		if code, text = e.Code, e.Text; text == "" {
+			text = e.Err.Error()
+		}
+	}
+	text, _, _ = strings.Cut(text, "; choose another") // which is advice for people at the command line
+	return nil, &Error{Code: code, Op: "reach the bootstrap server at " + switchboard.EnvBootstrap, Name: path, Err: err,
+		Text: text + "; unset the variable to use the runtime folder"}
+}
+
 func inherited(ctx context.Context, number string) (*sys.FD, error) {
 	port, err := strconv.Atoi(number)
-	if err == nil && port >= 0 {
-		_, err = sys.CheckSocket(port, sys.Seqpacket)
-	} else {
-		err = errors.New("it is not the number of a descriptor")
+	text := ""
+	if err != nil || port < 0 {
+		text = "that is not the number of a descriptor; unset the variable to use the runtime folder"
+	} else if _, err = sys.CheckSocket(port, sys.Seqpacket); err != nil {
+		text = err.Error() + ": it was closed, or not passed on to this program; unset the variable to use the runtime folder"
 	}
-	if err != nil {
-		return nil, &Error{Code: InvalidRight, Op: "reach the bootstrap server through " + switchboard.EnvBootstrapFD, Name: number, Err: err,
-			Text: err.Error() + ": it was closed, or not passed on to this program; unset the variable to use the runtime folder"}
+	if text != "" {
+		return nil, &Error{Code: InvalidRight, Op: fmt.Sprintf("reach the bootstrap server through %s=%q", switchboard.EnvBootstrapFD, number),
+			Text: text, Err: err}
 	}
 	at := newEnd(sys.NewFD(-1)) // the number is not ours to close
 	defer at.end(ErrClosed)
-	return through(ctx, at, port, switchboard.EnvBootstrapFD+"="+number)
+	return pass(ctx, at, port, switchboard.EnvBootstrapFD+"="+number)
 }
 
-// through makes a pair and sends one end of it through a bootstrap port. Who waits for room there does so at an end, which may be
+// pass makes a pair and sends one end of it through a bootstrap port. Who waits for room there does so at an end, which may be
 // another's.
-func through(ctx context.Context, at *end, port int, name string) (*sys.FD, error) {
+func pass(ctx context.Context, at *end, port int, name string) (*sys.FD, error) {
 	ours, theirs, err := sys.Pair(sys.Seqpacket)
 	if err != nil {
 		return nil, err
@@ -128,6 +162,8 @@ func (o Options) path(ctx context.Context, path string, config switchboard.Confi
 		}
 		absent := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 		switch {
+		case absent && filepath.Base(path) != Socket: // no broker that would be started has its socket there
+			return nil, &Error{Code: Failure, Op: "reach the bootstrap server at", Name: path, Err: err}
 		case absent && !started:
 			started = true
 			if err := o.start(ctx, config); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"syscall"
 
+	names "github.com/switchboard-ipc/switchboard/internal/name"
 	wire "github.com/switchboard-ipc/switchboard/protocol/mach"
 )
 
@@ -94,7 +95,7 @@ func refused(op, name string, code Code) error {
 func advice(op string, code Code) string {
 	switch code {
 	case UnknownService:
-		return "nobody has checked in or registered that name, and no definition has it; what is there: switchboard ls"
+		return "nobody has checked in or registered that name, and no definition has it, or the name is no port's; what is there: switchboard ls"
 	case ServiceActive:
 		return "a program has it checked in, or it has not quite ended; who: switchboard ls"
 	case NameInUse:
@@ -112,7 +113,7 @@ func advice(op string, code Code) string {
 	case NoMemory:
 		return "a limit of the broker's is reached: names of one program, or depth of namespaces"
 	case BadArguments:
-		return "a name has 1 to 127 bytes, and not every byte may be in it; see docs/mach.md"
+		return "the name is none, such as one that ends with ~ and digits; see docs/mach.md"
 	case InvalidRight:
 		return "the right is not the end of a SEQPACKET pair, or it is dead"
 	case InvalidArgument:
@@ -123,6 +124,25 @@ func advice(op string, code Code) string {
 		return "this broker does not know the routine; is it older than this program?"
 	}
 	return "the broker refused it"
+}
+
+// misnamed says what is wrong with the name of a request that was refused as malformed.
+func misnamed(op string, r wire.Request, err error) error {
+	switch r.Routine {
+	case wire.CheckIn2, wire.Register2, wire.LookUp3, wire.CreateService:
+		if fault := badName(op, r.Service); fault != nil && CodeOf(err) == BadArguments {
+			return fault
+		}
+	}
+	return err
+}
+
+// badName returns nil of a name that is one.
+func badName(op, name string) error {
+	if err := names.Check(name); err != nil {
+		return &Error{Code: BadArguments, Op: op, Name: name, Text: err.Error(), Err: err}
+	}
+	return nil
 }
 
 // during gives an error that is no [Error] an operation, a name and a code.

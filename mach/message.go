@@ -29,7 +29,7 @@ type Message struct {
 // Take out (set to nil) what is to be kept.
 func (m *Message) Close() error {
 	for _, r := range m.Rights {
-		if r != nil {
+		if !absent(r) {
 			r.Close()
 		}
 	}

@@ -131,6 +131,11 @@ func (b *Bootstrap) sendRight(ctx context.Context, op, name string, r wire.Reque
 // LookUpMany looks up at most 20 names at once. The rights are in the names' order, nil for one that is unknown.
 func (b *Bootstrap) LookUpMany(ctx context.Context, names ...string) (rights []*SendRight, err error) {
 	const op = "look up many names"
+	for _, name := range names {
+		if err := badName(op, name); err != nil {
+			return nil, err
+		}
+	}
 	list, err := sys.SealedMemory("names", wire.AppendNames(nil, names...))
 	if err != nil {
 		return nil, during(op, "", err)

@@ -39,6 +39,9 @@ func (b *Bootstrap) read(wait bool) error {
 		return errHungUp
 	}
 	defer buffer.Message.Close()
+	if b.through && !b.heard.Load() {
+		b.heard.Store(true)
+	}
 	packet := buffer.Data[:n]
 	if buffer.ControlTruncated && n >= wire.HeaderSize {
 		b.complete(binary.LittleEndian.Uint32(packet[8:]), func(cl *call) { cl.err = syscall.EMFILE })

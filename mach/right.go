@@ -35,6 +35,19 @@ type SendOnceRight struct {
 	token uint32 // what the reply has for its remote port
 }
 
+// absent reports whether there is no right, which a nil pointer to one is as well.
+func absent(r Right) bool {
+	switch r := r.(type) {
+	case *ReceiveRight:
+		return r == nil
+	case *SendRight:
+		return r == nil
+	case *SendOnceRight:
+		return r == nil
+	}
+	return r == nil
+}
+
 func (r *ReceiveRight) right() (*end, wire.Disposition)  { return r.end, wire.MoveReceive }
 func (s *SendRight) right() (*end, wire.Disposition)     { return s.end, wire.MoveSend }
 func (o *SendOnceRight) right() (*end, wire.Disposition) { return o.end, wire.MoveSendOnce }
@@ -77,6 +90,9 @@ func AdoptSend(f *os.File) (*SendRight, error) {
 }
 
 func adopt(f *os.File) (dup *sys.FD, err error) {
+	if f == nil {
+		return nil, &Error{Code: InvalidRight, Op: "adopt", Text: "there is no file: it is nil"}
+	}
 	raw, err := f.SyscallConn()
 	if err == nil {
 		cerr := raw.Control(func(fd uintptr) {

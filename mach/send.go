@@ -23,6 +23,9 @@ const (
 // Send sends a message. It waits while the port's queue is full (some hundred short messages), until ctx ends. On success everything in
 // the message is the receiver's; on failure it all stays the caller's. A dead port is ServerDied.
 func (s *SendRight) Send(ctx context.Context, m *Message) error {
+	if m == nil {
+		return noMessage("send")
+	}
 	fd, err := s.end.enter()
 	if err != nil {
 		return during("send", "", err)
@@ -33,6 +36,9 @@ func (s *SendRight) Send(ctx context.Context, m *Message) error {
 
 // Send sends the reply, as [SendRight.Send] does, and uses the right up.
 func (o *SendOnceRight) Send(ctx context.Context, m *Message) error {
+	if m == nil {
+		return noMessage("reply")
+	}
 	fd, err := o.end.reserve()
 	if err != nil {
 		return during("reply", "", err)
@@ -44,6 +50,10 @@ func (o *SendOnceRight) Send(ctx context.Context, m *Message) error {
 	err = m.send(ctx, o.end, fd, wire.Header{Remote: o.token}, wire.MoveSendOnce)
 	o.end.settle(err == nil)
 	return err
+}
+
+func noMessage(op string) error {
+	return &Error{Code: InvalidArgument, Op: op, Text: "there is no message: it is nil"}
 }
 
 // cargo is what a message gives away: reserved, until it is settled.
@@ -92,7 +102,7 @@ func (m *Message) load() (c cargo, reply uint32, err error) {
 	}
 	for i, r := range m.Rights {
 		switch {
-		case r == nil:
+		case absent(r):
 			c.descriptors = append(c.descriptors, wire.Descriptor{Kind: wire.PortKind, Disposition: wire.MoveSend})
 		case m.Reply != nil && r == Right(m.Reply):
 			return c, 0, fmt.Errorf("right %d: %w: it is the reply right as well", i, ErrClosed)

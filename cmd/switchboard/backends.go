@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ type backendVerb struct {
 	use, short, long string
 	done             string // what was done with them
 	wantsVersion     bool
+	portsToo         bool // what is a port and no service is for stopPort
 	launches         bool // who wants it wants something to run
 	do               func(c *switchboard.Client, ctx context.Context, name string, opts ...switchboard.SelectOption) (int, error)
 }
@@ -24,8 +26,9 @@ func (a *app) stopCommand() *cobra.Command {
 	return a.backendCommand(backendVerb{
 		use: "stop NAME", short: "end the processes that the broker launched for a name",
 		long: `Stop ends the processes that the broker launched for NAME: SIGTERM, then SIGKILL after the stop_timeout of the
-definition. It returns when they have ended, with everything they started. The next call launches NAME again.`,
-		done: "stopped", do: (*switchboard.Client).Stop,
+definition. It returns when they have ended, with everything they started. The next call launches NAME again.
+A NAME that is a port which a program created, and which nobody has checked in, is removed, with what waits in it.`,
+		done: "stopped", portsToo: true, do: (*switchboard.Client).Stop,
 	})
 }
 
@@ -74,6 +77,9 @@ func (a *app) backendCommand(verb backendVerb) *cobra.Command {
 		n, err := verb.do(client, ctx, args[0], options...)
 		if err = a.noBroker(err); verb.launches {
 			err = hinted(err)
+		}
+		if verb.portsToo && len(options) == 0 && errors.Is(err, switchboard.ErrUnavailable) {
+			return a.stopPort(ctx, client, args[0], err)
 		}
 		if err != nil {
 			return err

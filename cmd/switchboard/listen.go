@@ -120,6 +120,11 @@ func (a *app) serveName(ctx context.Context, name string, options []switchboard.
 	client := a.client()
 	defer client.Close()
 	l, err := client.Listen(ctx, name, options...)
+	if errors.Is(err, switchboard.ErrTryAgain) {
+		if port, _ := findPort(ctx, client, name); port != nil && port.State == switchboard.Inactive {
+			err = fmt.Errorf("%w, which keeps messages for a program that checks it in; take another name, or remove it: switchboard stop %s", err, name)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
 type lsFlags struct{ json, watch bool }
@@ -26,7 +28,8 @@ func (a *app) lsCommand() *cobra.Command {
 		Use:   "ls [PATTERN]",
 		Short: "list the names: their state, who owns them, who is connected",
 		Long: `Ls lists the names that exist now, or only those of PATTERN: a name, or com.example.* for everything below
-com.example. With --watch it goes on to tell what changes, until it is interrupted.`,
+com.example. Inside a namespace these are the names in it and below it; one of the namespaces around it is listed if it
+is asked for by its NAME, and can be seen. With --watch it goes on to tell what changes, until it is interrupted.`,
 		Args: arguments(0, 1, "at most one PATTERN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := untilSignal(cmd.Context())
@@ -56,10 +59,56 @@ func (a *app) ls(ctx context.Context, pattern string, flags lsFlags) error {
 	if err != nil {
 		return err
 	}
-	if flags.json {
-		return printJSON(a.stdout, toJSON(entries))
+	inside := a.inside()
+	if inside && len(entries) == 0 && name.Check(pattern) == nil {
+		if e, err := client.LookUp(ctx, pattern, switchboard.OfKind(switchboard.Any)); err == nil {
+			entries = append(entries, e)
+		}
 	}
-	return printNames(a.stdout, entries)
+	switch {
+	case flags.json:
+		return printJSON(a.stdout, toJSON(entries))
+	case inside && len(entries) == 0:
+		_, err := fmt.Fprintln(a.stdout, "no names in this namespace (one around it is found by its name: switchboard ls NAME)")
+		return err
+	}
+	if err := printNames(a.stdout, entries); err != nil {
+		return err
+	}
+	return a.printFailures(ctx, client, entries)
+}
+
+// printFailures says below the table why the services of ports that are inactive do not run, if a start has failed.
+func (a *app) printFailures(ctx context.Context, client *switchboard.Client, entries []switchboard.Entry) error {
+	inactive := func(e switchboard.Entry) bool { return e.State == switchboard.Inactive && e.Namespace == "/" }
+	if !slices.ContainsFunc(entries, inactive) {
+		return nil
+	}
+	status, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range status.Failures {
+		shown := slices.ContainsFunc(entries, func(e switchboard.Entry) bool { return inactive(e) && slices.Contains(f.Ports, e.Name) })
+		if !shown {
+			continue
+		}
+		again := retry("")
+		if f.Wait > 0 {
+			again = retry(f.Wait.String())
+		}
+		reason, _, _ := strings.Cut(f.Reason, "\n")
+		if _, err := fmt.Fprintf(a.stdout, "%s (%s) does not start: %s; tried again %s\n", f.Name, strings.Join(f.Ports, ", "), reason, again); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inside reports whether we were started with a descriptor that leads to the broker, and so perhaps into a namespace.
+func (a *app) inside() bool {
+	_, told := os.LookupEnv(switchboard.EnvSessionFD)
+	return told && a.runtimeDir == ""
 }
 
 // listNames reads what exists now, sorted by namespace and name.
@@ -113,17 +162,17 @@ func watchNames(ctx context.Context, watcher *switchboard.Watcher, out io.Writer
 
 // nameJSON is one name in the output of ls --json.
 type nameJSON struct {
-	Name        string    `json:"name"`
-	Namespace   string    `json:"namespace"`
-	Kind        string    `json:"kind"`
-	State       string    `json:"state"`
-	Owner       ownerJSON `json:"owner"`
-	Version     string    `json:"version"`
-	Scope       string    `json:"scope"`
-	Connections int       `json:"connections"`
-	Since       string    `json:"since"`    // RFC 3339 with milliseconds
-	Instance    string    `json:"instance"` // of what the broker launched, else ""
-	Command     string    `json:"command"`  // what was run for it, else ""
+	Name        string     `json:"name"`
+	Namespace   string     `json:"namespace"`
+	Kind        string     `json:"kind"`
+	State       string     `json:"state"`
+	Owner       *ownerJSON `json:"owner"` // null: nobody
+	Version     string     `json:"version"`
+	Scope       string     `json:"scope"`
+	Connections int        `json:"connections"`
+	Since       string     `json:"since"`    // RFC 3339 with milliseconds
+	Instance    string     `json:"instance"` // of what the broker launched, else ""
+	Command     string     `json:"command"`  // what was run for it, else ""
 }
 
 type ownerJSON struct {
@@ -133,12 +182,15 @@ type ownerJSON struct {
 }
 
 func entryJSON(e switchboard.Entry) nameJSON {
-	return nameJSON{
+	j := nameJSON{
 		Name: e.Name, Namespace: e.Namespace, Kind: e.Kind.String(), State: e.State.String(),
-		Owner:   ownerJSON{e.PID, e.UID, e.Executable},
 		Version: e.Version, Scope: e.Scope, Connections: e.Connections, Since: timestamp(e.Since),
 		Instance: e.Instance, Command: e.Command,
 	}
+	if e.PID != 0 {
+		j.Owner = &ownerJSON{e.PID, e.UID, e.Executable}
+	}
+	return j
 }
 
 func toJSON(entries []switchboard.Entry) []nameJSON {

@@ -32,8 +32,10 @@ func (a *app) runCommand() *cobra.Command {
 SWITCHBOARD_SESSION_FD, and for software written to the Mach API in SWITCHBOARD_BOOTSTRAP_FD: the command needs neither
 the broker's folder nor a path to it. With --namespace, what it and its children give names to is in that namespace,
 which ends with run; with --subset, in one that nobody else has. Names of the namespaces around it are seen, or with
---only just those NAMEs: nothing else exists there. Without a namespace SWITCHBOARD_BOOTSTRAP has the path of
-bootstrap.sock. Run passes signals on and exits as COMMAND did, with 128 and its number after a signal.`,
+--only just those NAMEs: nothing else exists there. A namespace keeps names apart, and is no security boundary: a program
+of the same user can connect to the broker's sockets by path, so confine it if it must not. Without a namespace
+SWITCHBOARD_BOOTSTRAP has the path of bootstrap.sock. Run passes signals on and exits as COMMAND did, with 128 and its
+number after a signal.`,
 		Example: `  switchboard run --namespace ci -- make test
   switchboard run --only com.example.up com.example.log -- ./tool`,
 		Args: arguments(1, 1<<20, "-- and a COMMAND"),

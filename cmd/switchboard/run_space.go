@@ -93,12 +93,11 @@ func (a *app) childEnvironment(s space, door [2]int) ([]string, error) {
 	if a.runtimeDir != "" {
 		env = append(env, switchboard.EnvRuntimeDir+"="+dir)
 	}
-	_, inside := os.LookupEnv(switchboard.EnvSessionFD)
-	switch inside = inside && a.runtimeDir == ""; {
+	switch {
 	case s.namespace != "":
 		// The path leads to the root.
 		env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, switchboard.EnvBootstrap+"=") })
-	case inside: // where we are is as good for the command
+	case a.inside(): // where we are is as good for the command
 	default:
 		env = append(env, switchboard.EnvBootstrap+"="+filepath.Join(dir, bootstrapSocket))
 	}

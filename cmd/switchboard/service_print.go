@@ -117,11 +117,23 @@ func (s service) text() string {
 	for _, i := range s.Instances {
 		line("runs now", i.text())
 	}
+	if s.Failure != "" {
+		line("failed", strings.ReplaceAll(s.Failure, "\n", "\n"+strings.Repeat(" ", 15)))
+		line("tried again", retry(s.RetryIn))
+	}
 	return b.String()
 }
 
 func (i instance) text() string {
 	return strings.TrimRight(fmt.Sprintf("pid %d, %s, since %s %s", i.PID, i.State, i.Since, i.Scope), " ")
+}
+
+// retry says when a service that failed is tried again.
+func retry(in string) string {
+	if in == "" {
+		return "by the next caller"
+	}
+	return "in " + in
 }
 
 // folder is where the command runs.

@@ -45,6 +45,9 @@ type service struct {
 
 	Instances []instance `json:"instances"`
 
+	Failure string `json:"failure,omitempty"`  // why its last start failed, if it does not run
+	RetryIn string `json:"retry_in,omitempty"` // for how long it is not tried again, like 1.5s; "": its next caller has it tried
+
 	anyVersion bool // of running-process: its callers say which
 }
 
@@ -90,7 +93,26 @@ func (a *app) services(ctx context.Context, name string) ([]service, error) {
 	}
 	all = append(all, foreignServices(name, uid, running)...)
 	all = append(all, undefined(all, name, running)...)
+	if broker != nil {
+		addFailures(all, broker.Failures)
+	}
 	return append([]service{}, all...), nil // an empty list prints as []
+}
+
+// addFailures adds why services do not run.
+func addFailures(all []service, failures []switchboard.Failure) {
+	for i := range all {
+		s := &all[i]
+		for _, f := range failures {
+			if s.Error != "" || f.Name != s.Name || f.Version != s.Version && !s.anyVersion {
+				continue
+			}
+			if s.Failure = f.Reason; f.Wait > 0 {
+				s.RetryIn = f.Wait.String()
+			}
+			break
+		}
+	}
 }
 
 // undefined makes services of what the broker launched for a name, or all (""), without a definition that is valid now: commands

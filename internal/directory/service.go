@@ -158,6 +158,25 @@ func (d *Directory) Failure(key Key) (ID, Refusal) {
 	return svc.failedLast, Refusal{NotStarted, text}
 }
 
+// Failed is a service that does not run, because its last start failed.
+type Failed struct {
+	Key    Key
+	Ports  []string
+	Reason string
+	Wait   int64 // for how long it is not tried again
+}
+
+// Failures returns up to limit services of a namespace whose last start failed, from the first that was called.
+func (d *Directory) Failures(namespace ID, limit int, now int64) (all []Failed) {
+	for _, svc := range byID(d.services) {
+		if svc.failures == 0 || svc.current != 0 || svc.reason == "" || svc.namespace != namespace || len(all) == limit {
+			continue
+		}
+		all = append(all, Failed{svc.key(), svc.definition.Ports, svc.reason, max(svc.notBefore-now, 0)})
+	}
+	return all
+}
+
 // LastFailure is Failure for the newest service of a name whose last start failed.
 func (d *Directory) LastFailure(namespace ID, name string) (r Refusal) {
 	if ns := d.namespaces[namespace]; ns != nil {

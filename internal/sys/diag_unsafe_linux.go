@@ -64,8 +64,29 @@ func diagAttr(b []byte, kind uint16) []byte {
 	return nil
 }
 
+// PeerInode returns the inode of the socket that the other end of a connected Unix socket is, cut to 32 bits; 0: it is closed. Sockets
+// of other network namespaces are not found.
+func PeerInode(fd int) (peer uint64, err error) {
+	inode, err := SocketInode(fd)
+	if err != nil {
+		return 0, err
+	}
+	r := unixDiagReq{family: unix.AF_UNIX, states: ^uint32(0), ino: uint32(inode), show: udiagShowPeer, cookie: [2]uint32{^uint32(0), ^uint32(0)}}
+	err = askUnix(r, 0, func(_ *unixDiagMsg, attrs []byte) {
+		if p := diagAttr(attrs, unixDiagPeer); len(p) >= 4 {
+			peer = uint64(*(*uint32)(unsafe.Pointer(&p[0])))
+		}
+	})
+	return peer, err
+}
+
 // dumpUnix lists the Unix sockets of this network namespace that are in one of the states.
 func dumpUnix(states, show uint32, found func(m *unixDiagMsg, attrs []byte)) error {
+	return askUnix(unixDiagReq{family: unix.AF_UNIX, states: states, show: show}, unix.NLM_F_DUMP, found)
+}
+
+// askUnix asks for one Unix socket, or with NLM_F_DUMP for many.
+func askUnix(r unixDiagReq, flags uint16, found func(m *unixDiagMsg, attrs []byte)) error {
 	nl, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
@@ -77,8 +98,8 @@ func dumpUnix(states, show uint32, found func(m *unixDiagMsg, attrs []byte)) err
 	}
 	req.h.Len = uint32(unsafe.Sizeof(req))
 	req.h.Type = unix.SOCK_DIAG_BY_FAMILY
-	req.h.Flags = unix.NLM_F_REQUEST | unix.NLM_F_DUMP
-	req.r = unixDiagReq{family: unix.AF_UNIX, states: states, show: show}
+	req.h.Flags = unix.NLM_F_REQUEST | flags
+	req.r = r
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&req)), unsafe.Sizeof(req))
 	if err := unix.Sendto(nl, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
@@ -109,6 +130,9 @@ func dumpUnix(states, show uint32, found func(m *unixDiagMsg, attrs []byte)) err
 			case unix.SOCK_DIAG_BY_FAMILY:
 				if size := int(unsafe.Sizeof(unixDiagMsg{})); len(body) >= size {
 					found((*unixDiagMsg)(unsafe.Pointer(&body[0])), body[size:])
+				}
+				if flags&unix.NLM_F_DUMP == 0 {
+					return nil
 				}
 			}
 			b = b[min(len(b), (int(h.Len)+3)&^3):]

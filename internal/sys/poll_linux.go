@@ -18,6 +18,7 @@ const (
 	Writable = unix.EPOLLOUT
 	HangUp   = unix.EPOLLHUP // always reported
 	Once     = unix.EPOLLONESHOT
+	Edge     = unix.EPOLLET // told of what comes, and not of what is there still
 )
 
 // Poller is an epoll set with a way to wake its waiter. Add, Modify, Remove and Wake may be called

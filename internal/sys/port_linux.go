@@ -4,6 +4,7 @@ package sys
 
 import (
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,31 @@ func PortPair() (receive, send *FD, err error) {
 func SetSendBuffer(fd, size int) error {
 	return os.NewSyscallError("setsockopt SO_SNDBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size))
 }
+
+// PeekEach calls f with the first len(b) bytes, and the size, of each packet that waits at a SEQPACKET socket, in order, and takes none. Only the holder of
+// the socket who calls it may be reading.
+func PeekEach(fd int, b []byte, f func(head []byte, size int)) error {
+	defer unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, -1)
+	for at := 0; ; {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, at); err != nil {
+			return os.NewSyscallError("setsockopt SO_PEEK_OFF", err)
+		}
+		n, err := recvfrom(fd, b, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EAGAIN:
+			return nil
+		case err != nil:
+			return os.NewSyscallError("recvfrom", err)
+		case n == 0: // an empty packet is told once, and may be the end as well
+			return nil
+		}
+		f(b[:min(n, len(b))], n)
+		at += n
+	}
+}
+
+// AskPIDFD has a process be started with a pidfd of it in fd, which is who starts it's to close; -1: the kernel has none.
+func AskPIDFD(attr *syscall.SysProcAttr, fd *int) { attr.PidFD = fd }
 
 // SessionOf returns the session id of a process, as setsid made it.
 func SessionOf(pid int) (int, error) {

@@ -91,6 +91,7 @@ const (
 	Writable
 	HangUp
 	Once
+	Edge
 )
 
 // Poller waits for descriptors; on this system there is none.

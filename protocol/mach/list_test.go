@@ -103,7 +103,7 @@ func TestRoutineNames(t *testing.T) {
 		size int
 		want string
 	}{
-		{404, 160, "look_up (canonical)"}, {404, 188, "look_up (canonical)"}, {404, 24, "parent (seed)"}, {702, 60, "spawn (custom)"},
+		{404, 160, "look_up (canonical)"}, {404, 188, "look_up3 (canonical)"}, {402, 168, "check_in2 (canonical)"}, {403, 184, "register2 (canonical)"}, {404, 172, "look_up2 (canonical)"}, {404, 24, "parent (seed)"}, {702, 60, "spawn (custom)"},
 		{710, 40, "connect (custom)"}, {711, 64, "notify (custom)"}, {407, 40, "post_fork_ping (canonical)"},
 		{72, 36, "dead name"}, {71, 24, "send-once died"}, {404, 25, ""}, {702, 20, ""}, {0, 0, ""}, {66, 36, ""}, {5000, 36, ""},
 	} {

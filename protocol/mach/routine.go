@@ -135,9 +135,16 @@ func (r Routine) Dialect() Dialect {
 	return 0
 }
 
-// String returns operation and dialect, such as "check_in (seed)".
+// String returns operation and dialect, such as "check_in (seed)", or "look_up2 (canonical)" for a newer form.
 func (r Routine) String() string {
-	return r.Op().String() + " (" + r.Dialect().String() + ")"
+	newer := ""
+	switch r {
+	case CheckIn2, Register2, LookUp2:
+		newer = "2"
+	case LookUp3:
+		newer = "3"
+	}
+	return r.Op().String() + newer + " (" + r.Dialect().String() + ")"
 }
 
 // RoutineName returns what a message of that id and size asks for or tells, such as

@@ -35,7 +35,7 @@ func decoders() []decoder {
 		decode(session.ParseWatch), decode(session.ParseUnwatch),
 		decode(session.ParseNamespace), decode(session.ParseNamespaceReply),
 		decode(session.ParseDoor), decode(session.ParseDoorReply),
-		decode(session.ParseStatusReply), decode(session.ParseTaken),
+		decode(session.ParseFailure), decode(session.ParseStatusReply), decode(session.ParseTaken),
 		decode(session.ParseHandOver), decode(session.ParseChange), decode(session.ParseChanged),
 		decode(session.ParseEnded), decode(session.ParseBye),
 		decode(session.ParseShutdown), decode(session.ParseDeclare), decode(session.ParseDeclareReply),

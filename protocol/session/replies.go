@@ -202,14 +202,15 @@ type StatusReply struct {
 	Names       uint64
 	Namespaces  uint64
 	Watches     uint64
-	Waiting     uint64   // callers that wait now
-	HandedOver  uint64   // connections, since the start
-	Refused     uint64   // callers, since the start
-	Descriptors uint64   // in the broker's table
-	Services    []string // folders with definitions, in the order in which they count
-	Backends    uint64   // that run, or are being started or ended
-	Launches    uint64   // of backends, since the start
-	Ports       uint64   // of Names
+	Waiting     uint64    // callers that wait now
+	HandedOver  uint64    // connections, since the start
+	Refused     uint64    // callers, since the start
+	Descriptors uint64    // in the broker's table
+	Services    []string  // folders with definitions, in the order in which they count
+	Backends    uint64    // that run, or are being started or ended
+	Launches    uint64    // of backends, since the start
+	Ports       uint64    // of Names
+	Failures    []Failure // services whose last start failed, of the root, the first few
 }
 
 func (m *StatusReply) fields(c *codec) {
@@ -232,6 +233,7 @@ func (m *StatusReply) fields(c *codec) {
 	c.uint64(17, &m.Backends)
 	c.uint64(18, &m.Launches)
 	c.uint64(19, &m.Ports)
+	c.failures(20, &m.Failures)
 }
 
 // Append appends the encoded message to b.
