@@ -148,14 +148,15 @@ func TestRunningProcessCrash(t *testing.T) {
 	o := newOriginal(t)
 	o.define(t, "frail", "adopt")
 	o.serve(t)
-	crash := func() {
+	crash := func() (asked time.Time) {
 		pipe := o.hello(t, "frail", goodVersion).BackendPipe
 		_, pid := ping(t, pipe)
+		asked = time.Now()
 		_, _ = askAt(pipe, "exit 9")
 		o.until(t, "the backend to be buried", func() bool { _, err := readStat(pid); return err != nil })
+		return asked
 	}
-	crash()
-	began := time.Now()
+	began := crash()
 	if r, err := tryHello(o.socket(t), greeting("frail", goodVersion)); err != nil || r.Refused == nil {
 		if time.Since(began) < 200*time.Millisecond {
 			t.Errorf("at once after the crash: %s", outcome(r, err))

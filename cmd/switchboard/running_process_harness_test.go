@@ -136,6 +136,10 @@ func (o *original) command(t *testing.T, program string, args ...string) *exec.C
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*originalPatience)
 	t.Cleanup(cancel)
+	return o.commandContext(ctx, program, args...)
+}
+
+func (o *original) commandContext(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "RUNNING_PROCESS_") {
@@ -156,7 +160,8 @@ func (o *original) serve(t *testing.T) {
 	if o.limit != "" {
 		line = o.limit + " && " + line
 	}
-	cmd := o.command(t, "sh", append([]string{"-c", line, "sh"}, o.flags...)...)
+	// Without a deadline: parallel subtests may wait long for their turn.
+	cmd := o.commandContext(context.Background(), "sh", append([]string{"-c", line, "sh"}, o.flags...)...)
 	log, err := os.OpenFile(o.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
