@@ -176,7 +176,7 @@ func (m *machSide) socket() string  { return filepath.Join(m.runtime(), "bootstr
 // command makes a process of the user's, that knows only this broker.
 func (m *machSide) command(t *testing.T, argv ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*machPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*machPatience) // parallel subtests may wait long for their turn
 	t.Cleanup(cancel)
 	all := slices.Concat(m.user, argv)
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
