@@ -49,6 +49,7 @@ type Client struct {
 	patience  time.Duration // usualPatience, and less in tests
 
 	brokerPath, sessionPath string
+	system                  string // systemFolder, and another in tests
 
 	session *clientSession
 	trusted atomic.Bool // the folder was checked, and a broker answered since
@@ -73,6 +74,7 @@ func New(cfg Config) *Client {
 		binary:    cfg.Binary,
 		log:       cfg.Logger,
 		patience:  usualPatience,
+		system:    systemFolder,
 	}
 	if c.dir == "" {
 		c.dir = RuntimeDir()

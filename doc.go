@@ -16,6 +16,10 @@
 // of the way. [Peer] says who is on the other side, vouched for by the kernel. A name is free again
 // when its owner exits, however it does; [Watch] tells.
 //
+// A virtual machine's interface on a network is had by name, too:
+//
+//	lease, err := switchboard.Acquire(ctx, "shared") // lease.Interface, lease.MAC, lease.IP …
+//
 // # Broker
 //
 // There is one broker for each user, in the runtime folder ([RuntimeDir]). If none runs, the first call starts

@@ -57,12 +57,17 @@ func (d *door) connect(t sys.SocketType, passCred bool) (*sys.FD, error) {
 		return ours, nil
 	}
 	ours.Close()
+	return nil, d.explained(err)
+}
+
+// explained makes an error of sending through the door one for people.
+func (d *door) explained(err error) error {
 	switch {
-	case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		err = &Error{Code: CodeUnavailable, // it does not pass
+	case errors.Is(err, errHungUp), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		return &Error{Code: CodeUnavailable, // it does not pass
 			Text: "the door that this program was given (" + EnvSessionFD + ") is closed: who gave it, or its namespace, has ended"}
 	case errors.Is(err, syscall.EBADF), errors.Is(err, syscall.ENOTSOCK):
-		err = newDoor(strconv.Itoa(d.fd)).err
+		return newDoor(strconv.Itoa(d.fd)).err
 	}
-	return nil, err
+	return err
 }

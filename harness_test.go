@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 			return answer(l)
 		},
 		"_detach": detachRole, "serve": serveRole, "passed": passedRole,
+		"network": networkRole, "acquirer": acquirerRole,
 	}
 	name := os.Getenv(roleVariable)
 	if name == "" && len(os.Args) > 1 {

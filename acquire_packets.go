@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package switchboard
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+)
+
+// packetEnd is one end of a SEQPACKET pair or connection of ours.
+type packetEnd struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+func newPacketEnd(fd *sys.FD, name string) (*packetEnd, error) {
+	file := os.NewFile(uintptr(fd.Take()), name)
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &packetEnd{file, raw}, nil
+}
+
+func (e *packetEnd) close() { e.file.Close() }
+
+// shutDown has all that have the end see a hang-up.
+func (e *packetEnd) shutDown() {
+	_ = e.raw.Control(func(fd uintptr) { _ = sys.Shutdown(int(fd)) })
+}
+
+// limit has reads and writes end with ctx. The returned function ends that.
+func (e *packetEnd) limit(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	woken := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		_ = e.file.SetDeadline(time.Unix(1, 0))
+		close(woken)
+	})
+	return func() {
+		if !cancel() {
+			<-woken
+			_ = e.file.SetDeadline(time.Time{})
+		}
+	}
+}
+
+// send sends a packet, and waits for room as long as ctx lasts.
+func (e *packetEnd) send(ctx context.Context, packet []byte, fds ...int) (err error) {
+	defer e.limit(ctx)()
+	werr := e.raw.Write(func(fd uintptr) bool {
+		_, err = sys.Send(int(fd), packet, fds...)
+		return err != syscall.EAGAIN
+	})
+	return firstOf(ctx, werr, err)
+}
+
+// receive reads a packet into b as long as ctx lasts. A hang-up is errHungUp.
+func (e *packetEnd) receive(ctx context.Context, b *sys.Buffer) (packet []byte, err error) {
+	defer e.limit(ctx)()
+	var n int
+	rerr := e.raw.Read(func(fd uintptr) bool {
+		n, err = b.Recv(int(fd))
+		return err != syscall.EAGAIN
+	})
+	switch err := firstOf(ctx, rerr, err); {
+	case errors.Is(err, syscall.ECONNRESET), err == nil && n == 0:
+		b.Message.Close()
+		return nil, errHungUp
+	case err != nil:
+		return nil, err
+	case b.Truncated || b.ControlTruncated:
+		b.Message.Close()
+		return nil, errors.New("a packet was too long, or its descriptors are more than this process can have")
+	}
+	return b.Data[:n], nil
+}
+
+// firstOf returns why a read or write ended.
+func firstOf(ctx context.Context, waiting, doing error) error {
+	switch {
+	case errors.Is(waiting, os.ErrDeadlineExceeded) && ctx.Err() != nil:
+		return ctx.Err()
+	case waiting != nil:
+		return waiting
+	case errors.Is(doing, syscall.EPIPE):
+		return errHungUp
+	}
+	return doing
+}
+
+// sendThrough sends a packet on a descriptor that others have too, whose flags are not to be touched. It waits for room as long as ctx lasts.
+func sendThrough(ctx context.Context, fd int, packet []byte, fds ...int) error {
+	for {
+		_, err := sys.Send(fd, packet, fds...)
+		switch {
+		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+			return errHungUp
+		case !errors.Is(err, syscall.EAGAIN):
+			return err
+		case !sleep(ctx, roomPause):
+			return ctx.Err()
+		}
+	}
+}
+
+// roomPause is how long to wait for room in a port's queue.
+const roomPause = time.Millisecond
+
+// largePackets are buffers for the messages of a port.
+var largePackets = sync.Pool{New: func() any { return sys.NewBuffer(maxPortPacket) }}
+
+// maxPortPacket is above what the longest payload has with its header and descriptors.
+const maxPortPacket = 66 << 10
