@@ -4,21 +4,22 @@
 GO       ?= go
 PREFIX   ?= /usr/local
 FUZZTIME ?= 20s
+SOAK     ?= 10m
 TEST     ?= ./...
 # The race detector needs a C compiler; without one the tests run without it, and say so.
 RACE      = $(shell sh .ci/race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build install test test-short check lint format vet staticcheck imports bench fuzz demo deps clean
+.PHONY: help build install test soak test-short check lint format vet staticcheck imports bench fuzz demo deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the switchboard command, as bin/switchboard
-	$(GO) build -trimpath -o bin/switchboard ./cmd/switchboard
+build: ## the switchboard command and the network service, in bin
+	$(GO) build -trimpath -o bin/ ./cmd/switchboard ./cmd/switchboard-network
 
-install: build ## install the command, its systemd units and nothing else (PREFIX=/usr/local, DESTDIR=)
-	install -D -m 0755 bin/switchboard $(DESTDIR)$(PREFIX)/bin/switchboard
+install: build ## install the two programs, their systemd units and nothing else (PREFIX=/usr/local, DESTDIR=)
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/switchboard bin/switchboard-network
 	install -d -m 0755 $(DESTDIR)$(PREFIX)/lib/systemd/user
 	for unit in deploy/systemd/user/*; do \
 		sed 's|@PREFIX@|$(PREFIX)|g' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/user/$${unit##*/}; \
@@ -29,6 +30,10 @@ demo: ## the ten-second tour
 
 test: deps ## all tests, with the race detector
 	$(GO) test $(RACE) -timeout 10m $(TEST)
+
+soak: deps ## frames for SOAK (10m): 32 readers in Go and Python, killed at every step, slow, stopped and mad; then 1,000 kills of each kind
+	SWITCHBOARD_TEST_SOAK=$(SOAK) $(GO) test $(RACE) -v -count=1 -timeout 60m -run Soak ./frames
+	SWITCHBOARD_TEST_KILLS=1000 $(GO) test -count=1 -timeout 60m -run Killed ./frames
 
 test-short: ## the tests that take no time, without the race detector
 	$(GO) test -short -timeout 2m $(TEST)
