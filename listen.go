@@ -21,6 +21,7 @@ const backlog = 1024
 type listenOptions struct {
 	version, scope, path string
 	accept               session.Accept
+	kind                 session.EntryKind
 }
 
 type listenOption func(*listenOptions)
@@ -45,6 +46,11 @@ func ByPath() ListenOption {
 // returns when the name is lost or given back.
 func AtPath(path string) ListenOption {
 	return listenOption(func(o *listenOptions) { o.accept, o.path = session.AcceptPath, absolute(path) })
+}
+
+// AsChannel says that the name is that of a channel of frames: callers speak the protocol of package frames.
+func AsChannel() ListenOption {
+	return listenOption(func(o *listenOptions) { o.kind = session.EntryChannel })
 }
 
 // Listener is a name that this program has, and those who call it. It is a net.Listener. It outlives the broker: the
@@ -77,6 +83,7 @@ func (c *Client) Listen(ctx context.Context, service string, opts ...ListenOptio
 	}
 	l := &Listener{name: service, session: c.session, ready: make(chan struct{}, 1)}
 	l.settled.L = &l.mu
+	l.options.kind = session.EntryService
 	for _, opt := range opts {
 		opt.applyListen(&l.options)
 	}
@@ -242,7 +249,7 @@ func (l *Listener) request() *call {
 		l.drain(old)
 	}
 	return newCall(session.OpClaim, session.Claim{
-		Name: l.name, Kind: session.EntryService, Version: l.options.version, Scope: l.options.scope,
+		Name: l.name, Kind: l.options.kind, Version: l.options.version, Scope: l.options.scope,
 		Accept: l.options.accept, Path: l.options.path,
 	}.Append)
 }

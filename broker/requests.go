@@ -234,8 +234,8 @@ func checkClaim(m session.Claim) error {
 	if err := name.Check(m.Name); err != nil {
 		return err
 	}
-	if m.Kind != session.EntryService {
-		return fmt.Errorf("name %q cannot be claimed as %v here: a session claims services", m.Name, m.Kind)
+	if m.Kind != session.EntryService && m.Kind != session.EntryChannel {
+		return fmt.Errorf("name %q cannot be claimed as %v here: a session claims services and channels", m.Name, m.Kind)
 	}
 	if m.Version != "" {
 		if _, err := semver.StrictNewVersion(m.Version); err != nil || len(m.Version) > maxVersion {

@@ -39,7 +39,7 @@ func TestClaimAndLookUp(t *testing.T) {
 		{session.Claim{Name: "x", Path: "/x"}, session.Usage, "a path goes with accept PATH only"},
 		{session.Claim{Name: "x", Accept: session.AcceptPath, Path: "x"}, session.Usage, `path "x" must be absolute`},
 		{session.Claim{Name: "x", Accept: 9}, session.Usage, "accept 9 is unknown"},
-		{session.Claim{Name: "x", Kind: session.EntryPort}, session.Usage, "a session claims services"},
+		{session.Claim{Name: "x", Kind: session.EntryPort}, session.Usage, "a session claims services and channels"},
 		{session.Claim{Name: "x"}, session.OK, ""},
 		{session.Claim{Name: "y"}, session.OK, ""},
 		{session.Claim{Name: "z"}, session.OK, ""},

@@ -103,7 +103,7 @@ func (d *Directory) find(from *namespace, name, constraint, scope string, defini
 
 // suits says why an offer is not what is asked for, or nothing. definitions are for who asks: their scopes are that one's, too.
 func suits(o offer, name, constraint, scope string, definitions []Definition) Refusal {
-	if o.lease != nil && o.lease.kind != Service {
+	if o.lease != nil && o.lease.kind != Service && o.lease.kind != Channel {
 		return Refusal{WrongKind, fmt.Sprintf("name %q is a %s, not a service", name, o.lease.kind)}
 	}
 	if scope != "" && o.scope != "" && !inScope(o, scope, definitions) {

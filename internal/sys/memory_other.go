@@ -4,11 +4,32 @@
 
 package sys
 
-import "errors"
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
 
-func SealedMemory(string, []byte) (*FD, error) { return nil, errors.ErrUnsupported }
-func SealedSize(int) (int64, error)            { return 0, errors.ErrUnsupported }
-func ReadSealed(int, int) ([]byte, error)      { return nil, errors.ErrUnsupported }
-func MapSealed(int, int) ([]byte, error)       { return nil, errors.ErrUnsupported }
-func Unmap([]byte) error                       { return errors.ErrUnsupported }
-func HungUp(int) bool                          { return false }
+// Seals that a memory file may have.
+const (
+	SealSeal = 1 << iota
+	SealShrink
+	SealGrow
+	SealFutureWrite
+)
+
+// Memory is a mapping of a whole file; on this system there is none.
+type Memory struct{}
+
+func NewMemory(string, int) (*FD, error)                      { return nil, errors.ErrUnsupported }
+func Seal(int, int) error                                     { return errors.ErrUnsupported }
+func MapMemory(int, bool, int, int64, int64) (*Memory, error) { return nil, errors.ErrUnsupported }
+func (m *Memory) Bytes() []byte                               { return nil }
+func (m *Memory) Unmap()                                      {}
+func (m *Memory) Word32(int) *atomic.Uint32                   { return new(atomic.Uint32) }
+func (m *Memory) Word64(int) *atomic.Uint64                   { return new(atomic.Uint64) }
+func FutexWait(*atomic.Uint32, uint32, time.Duration)         {}
+func FutexWake(*atomic.Uint32)                                {}
+func NewEvent() (*FD, error)                                  { return nil, errors.ErrUnsupported }
+func SignalEvent(int)                                         {}
+func DrainEvent(int) bool                                     { return false }

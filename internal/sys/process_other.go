@@ -47,6 +47,7 @@ func WaitChild(int, bool) (Exit, bool, error) { return Exit{}, false, errors.Err
 func ReapChild(int) (Exit, bool, error)       { return Exit{}, false, errors.ErrUnsupported }
 func ExitOf(int) (Exit, bool)                 { return Exit{}, false }
 func SignalProcess(int, syscall.Signal) error { return errors.ErrUnsupported }
+func IsPIDFD(int) bool                        { return false }
 func SetSubreaper(bool) error                 { return errors.ErrUnsupported }
 func StatProcess(int) (ProcessStat, error)    { return ProcessStat{}, errors.ErrUnsupported }
 func BindDatagram(string) (*FD, error)        { return nil, errors.ErrUnsupported }

@@ -104,6 +104,9 @@ func SignalProcess(pidfd int, sig syscall.Signal) error {
 	return nil
 }
 
+// IsPIDFD tells whether a descriptor is a pidfd, of a process that may have exited.
+func IsPIDFD(fd int) bool { return SignalProcess(fd, 0) != syscall.EBADF }
+
 // SetSubreaper makes this process the parent of its descendants' orphans, or no longer.
 func SetSubreaper(on bool) error {
 	v := uintptr(0)

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frames
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+)
+
+// wait waits until the bell has another value than the one that was loaded, or something else happened that Next should see
+// (docs/frames.md, section 5).
+func (r *Reader) wait(ctx context.Context, l *line, v *view, bell uint32) {
+	if r.spin.try(v.bell, bell) {
+		return
+	}
+	r.slept = true
+	s := &r.sleep
+	s.watch(ctx)
+	if !s.begin(v.bell, l.event) {
+		return
+	}
+	defer s.end()
+	if l.event != nil {
+		v.words.asleep.Store(wantsEvent) // this store is the fence too
+		r.at("wait.asleep")
+		if v.bell.Load() == bell {
+			l.event.park()
+		}
+	} else {
+		v.words.asleep.Store(onFutex)
+		r.at("wait.asleep")
+		sys.FutexWait(v.bell, bell, 0)
+	}
+	r.at("wait.woken")
+	v.words.asleep.Store(0)
+}
+
+// spinner looks at the bell for a bounded time, and for less of it when that was in vain before.
+type spinner struct {
+	most, now time.Duration
+	skipped   int
+}
+
+// spinAgain is after how many sleeps without spinning it is tried again.
+const spinAgain = 16
+
+func (s *spinner) try(bell *atomic.Uint32, value uint32) bool {
+	if s.most <= 0 {
+		return false
+	}
+	if s.now == 0 {
+		if s.skipped++; s.skipped < spinAgain && s.skipped > 1 {
+			return false
+		}
+		s.now, s.skipped = s.most, 1
+	}
+	for start := (time.Time{}); ; {
+		for range 256 {
+			if bell.Load() != value {
+				s.now = min(s.most, s.now*2)
+				return true
+			}
+		}
+		if start.IsZero() { // only now: a look at the clock takes as long as many at the bell
+			start = time.Now()
+		} else if time.Since(start) >= s.now {
+			if s.now /= 2; s.now < s.most/8 {
+				s.now = 0
+			}
+			return false
+		}
+	}
+}
+
+// sleeper lets others interrupt who sleeps on a futex that only the writer changes: they wake it again and again until it is awake.
+type sleeper struct {
+	kicked atomic.Bool // something happened that Next has not looked at
+	asleep atomic.Bool
+	word   atomic.Pointer[atomic.Uint32]
+	event  atomic.Pointer[event] // with byEvent, else nil
+
+	// Of Next: the context whose end is a kick.
+	done <-chan struct{}
+	stop func() bool
+}
+
+// begin is called before sleeping; false: do not, something has happened.
+func (s *sleeper) begin(word *atomic.Uint32, e *event) bool {
+	s.word.Store(word)
+	s.event.Store(e)
+	s.asleep.Store(true)
+	if s.kicked.Swap(false) {
+		s.asleep.Store(false)
+		return false
+	}
+	return true
+}
+
+func (s *sleeper) end() { s.asleep.Store(false) }
+
+// kick makes the sleeper look, whether it sleeps or is about to. The one who is about to finds kicked, or is found asleep; between
+// that and its system call it cannot be woken, so this is done until it is awake. A futex that is mapped no more is no harm: the
+// call fails.
+func (s *sleeper) kick() {
+	s.kicked.Store(true)
+	for pause := 10 * time.Microsecond; s.asleep.Load() && s.kicked.Load(); pause = min(2*pause, time.Millisecond) {
+		if e := s.event.Load(); e != nil {
+			e.signal() // it stays readable, so nothing can be missed
+			return
+		}
+		sys.FutexWake(s.word.Load())
+		time.Sleep(pause)
+	}
+}
+
+// watch makes the end of ctx a kick, until it is called with another one: most programs use one context again and again.
+func (s *sleeper) watch(ctx context.Context) {
+	done := ctx.Done()
+	if done == s.done {
+		return
+	}
+	if s.stop != nil {
+		s.stop()
+	}
+	s.done, s.stop = done, nil
+	if done != nil {
+		s.stop = context.AfterFunc(ctx, s.kick)
+	}
+}
+
+// event is a reader's eventfd, in Go's poller.
+type event struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+func newEvent(fd int) (*event, error) {
+	file := os.NewFile(uintptr(fd), "frames")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &event{file, raw}, nil
+}
+
+func (e *event) signal() { _ = e.raw.Control(func(fd uintptr) { sys.SignalEvent(int(fd)) }) }
+
+// park waits until it is readable, and makes it unreadable.
+func (e *event) park() { _ = e.raw.Read(func(fd uintptr) bool { return sys.DrainEvent(int(fd)) }) }
+
+func (e *event) close() {
+	if e != nil {
+		e.file.Close()
+	}
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package picture
+
+import (
+	"bytes"
+	"errors"
+	"image/color"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/switchboard-ipc/switchboard/frames"
+)
+
+func format(t *testing.T, code frames.FourCC, w, h int) frames.Format {
+	t.Helper()
+	f, err := (frames.Format{FourCC: code, Width: w, Height: h}).Complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func planes(f frames.Format) [][]byte {
+	p := make([][]byte, len(f.Planes))
+	for i := range p {
+		p[i] = make([]byte, f.Planes[i].Size)
+	}
+	return p
+}
+
+var drawable = []frames.FourCC{
+	frames.BGRA, frames.BGRX, frames.RGBA, frames.RGBX, frames.ARGB, frames.RGB, frames.BGR, frames.GRAY8, frames.NV12, frames.NV16, frames.NV21,
+	frames.I420, frames.YV12, frames.I422, frames.I444, frames.YUYV, frames.UYVY,
+}
+
+func near(a, b color.RGBA, by int) bool {
+	d := func(x, y byte) bool { return max(int(x)-int(y), int(y)-int(x)) <= by }
+	return d(a.R, b.R) && d(a.G, b.G) && d(a.B, b.B)
+}
+
+// TestPattern: what is drawn in any format looks the same when it is looked at, also of odd sizes, and wherever the box has been.
+func TestPattern(t *testing.T) {
+	for _, code := range drawable {
+		for _, size := range [][2]int{{64, 48}, {37, 23}, {5, 3}} {
+			f := format(t, code, size[0], size[1])
+			p, err := NewPattern(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := planes(f)
+			for n := range 50 {
+				p.Draw(to, n)
+			}
+			fresh := planes(f)
+			q, err := NewPattern(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Draw(fresh, 49)
+			for i := range to {
+				if !bytes.Equal(to[i], fresh[i]) {
+					t.Errorf("%v: plane %d is not what it would be if it were drawn anew", f, i)
+				}
+			}
+			s, err := New(f, p.base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := s.At(size[0]/16, 1), bars(f)(size[0]/16, 1)
+			if code == frames.GRAY8 {
+				g := grey(want)
+				want = color.RGBA{g, g, g, 255}
+			}
+			if size[0] == 64 && !near(got, want, 4) {
+				t.Errorf("%v: a pixel is %v, and was %v", f, got, want)
+			}
+		}
+	}
+	if _, err := NewPattern(format(t, frames.P010, 4, 4)); err == nil {
+		t.Error("a pattern was drawn in a format that is not known")
+	}
+}
+
+func TestRows(t *testing.T) {
+	for _, code := range drawable {
+		f := format(t, code, 21, 9)
+		from, to := planes(f), planes(f)
+		for i := range from {
+			for j := range from[i] {
+				if j%f.Planes[i].Stride < f.RowBytes(i) {
+					from[i][j] = byte(j*5 + i)
+				}
+			}
+		}
+		var b bytes.Buffer
+		if err := WriteRows(&b, f, from); err != nil {
+			t.Fatal(err)
+		}
+		cut := b.Len() - 1
+		if err := ReadRows(bytes.NewReader(b.Bytes()[:cut]), f, planes(f)); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%v: a picture that is cut off: %v", f, err)
+		}
+		if err := ReadRows(&b, f, to); err != nil {
+			t.Fatal(err)
+		}
+		for i := range from {
+			if !bytes.Equal(from[i], to[i]) {
+				t.Errorf("%v: plane %d came back as something else", f, i)
+			}
+		}
+		if err := ReadRows(&b, f, to); err != io.EOF {
+			t.Errorf("%v: at the end: %v", f, err)
+		}
+	}
+}
+
+func TestY4M(t *testing.T) {
+	sizes := map[frames.FourCC]int{frames.I420: 21*9 + 2*11*5, frames.NV12: 21*9 + 2*11*5, frames.I422: 21*9 + 2*11*9, frames.GRAY8: 21 * 9, frames.BGRA: 3 * 21 * 9, frames.YUYV: 3 * 21 * 9}
+	for code, size := range sizes {
+		f := format(t, code, 21, 9)
+		var b bytes.Buffer
+		y, err := NewY4M(&b, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header := b.Len()
+		if err := y.Write(planes(f)); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Len() - header - len("FRAME\n"); got != size {
+			t.Errorf("%v: a frame has %d bytes, and should have %d", f, got, size)
+		}
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	f := format(t, frames.RGBA, 4, 4)
+	p := planes(f)
+	for y := range 4 {
+		for x := range 4 {
+			copy(p[0][y*f.Planes[0].Stride+4*x:], []byte{byte(255 * (y / 2)), 0, 10, 255})
+		}
+	}
+	s, err := New(f, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "\x1b[38;2;0;0;10m\x1b[48;2;255;0;10m▀▀\x1b[0m\n"
+	if got := string(s.Blocks(nil, 2, 5)); got != want {
+		t.Errorf("%q, not %q", got, want)
+	}
+	got := string(s.Sixel(nil, 4, 4))
+	if !strings.HasPrefix(got, "\x1bP0;1q\"1;1;4;4#0;2;0;0;0#1;") || !strings.HasSuffix(got, "#0!4B$#180!4K$-\x1b\\") {
+		t.Errorf("%q", got[max(0, len(got)-60):])
+	}
+}

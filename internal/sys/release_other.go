@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !amd64
+
+package sys
+
+import "sync/atomic"
+
+// Release32 stores a word after everything that was stored or loaded before, and is no fence: a load behind it may come first.
+func Release32(word *atomic.Uint32, value uint32) { word.Store(value) }
+
+// Release64 is Release32 for eight bytes.
+func Release64(word *atomic.Uint64, value uint64) { word.Store(value) }

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Having a name."""
+
+import select
+import socket
+import time
+
+from ._broker import SwitchboardError
+from ._session import claim
+
+
+class Listener:
+    """A name that this program has, and those who call it: accept() returns a connected socket for each.
+
+    It outlives the broker: the next one is asked for the name again. For one thread; close() may be called by any.
+    """
+
+    def __init__(self, name, *, kind="service", version="", scope="", runtime_dir=None):
+        self.name = name
+        self._options = {"kind": kind, "version": version, "scope": scope, "runtime_dir": runtime_dir}
+        self._session, self._sock = claim(name, **self._options)
+        self._stop, self._stopped = socket.socketpair()
+        self._closed = False
+
+    def accept(self):
+        """Waits for the next caller. ValueError once the listener is closed."""
+        while not self._closed:
+            poll = select.poll()
+            for s in (self._session, self._sock, self._stopped):
+                poll.register(s.fileno(), select.POLLIN)
+            ready = [fd for fd, _ in poll.poll()]
+            if self._closed or self._stopped.fileno() in ready:
+                break
+            if self._sock.fileno() in ready:
+                try:
+                    caller, _ = self._sock.accept()
+                    return caller
+                except OSError:
+                    continue
+            if self._session.fileno() in ready:
+                self._hear()
+        raise ValueError("the listener is closed")
+
+    def _hear(self):
+        """Something came from the broker. If that is its end, the next one is asked."""
+        try:
+            self._session.receive()
+        except (ConnectionError, OSError):
+            self._session.close()
+            self._sock.close()
+            for attempt in range(200):
+                try:
+                    self._session, self._sock = claim(self.name, **self._options)
+                    return
+                except (SwitchboardError, OSError):
+                    if attempt == 199 or self._closed:
+                        raise
+                    time.sleep(0.05)
+
+    def close(self):
+        """Gives the name back."""
+        if not self._closed:
+            self._closed = True
+            self._stop.close()
+            self._sock.close()
+            self._session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            return self.accept()
+        except ValueError:
+            raise StopIteration from None
+
+
+def listen(name, *, version="", scope="", runtime_dir=None):
+    """Gives this program a name. Returns a Listener."""
+    return Listener(name, version=version, scope=scope, runtime_dir=runtime_dir)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shared memory, futexes and memory order, by way of ctypes.
+
+Words that processes share are loaded and stored through memoryviews of format "I" and "Q": CPython copies one word of that size,
+with one instruction. (struct with "<" would go byte by byte.)
+
+Memory order (docs/frames.md, section 8): x86-64 keeps loads and stores in order, except that a store may be delayed behind a
+later load. Where that matters, and on other machines wherever the order matters, fence() makes a system call that contains a
+full barrier.
+"""
+
+import ctypes
+import fcntl
+import os
+import platform
+import sys
+
+if not sys.platform.startswith("linux"):
+    raise ImportError("switchboard.frames needs Linux")
+
+_FUTEX = {"x86_64": 202, "i386": 240, "i686": 240, "aarch64": 98, "riscv64": 98, "loongarch64": 98, "armv7l": 240,
+          "ppc64le": 221, "s390x": 238}.get(platform.machine())
+_WAIT, _WAKE, _WAKE_PRIVATE = 0, 1, 129
+
+SEAL_SEAL, SEAL_SHRINK, SEAL_GROW, SEAL_FUTURE_WRITE = 1, 2, 4, 16
+_ADD_SEALS, _GET_SEALS = 1033, 1034
+
+_libc = ctypes.CDLL(None, use_errno=True)  # calls let other threads run
+_quick = ctypes.PyDLL(None)  # calls do not, and cost less
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
+
+
+_LONG, _POINTER = ctypes.c_long, ctypes.c_void_p
+_syscall = _libc.syscall
+_syscall.restype = _LONG
+_syscall.argtypes = [_LONG, _POINTER, ctypes.c_int, ctypes.c_uint32, _POINTER, _POINTER, ctypes.c_uint32]
+_quick_syscall = _quick.syscall
+_quick_syscall.restype = _LONG
+_quick_syscall.argtypes = _syscall.argtypes
+_mmap = _libc.mmap
+_mmap.restype = _POINTER
+_mmap.argtypes = [_POINTER, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_munmap = _libc.munmap
+_munmap.argtypes = [_POINTER, ctypes.c_size_t]
+_madvise = _libc.madvise
+_madvise.argtypes = [_POINTER, ctypes.c_size_t, ctypes.c_int]
+
+_nobody = ctypes.c_uint32(0)  # nobody waits for it
+_nobody_at = ctypes.addressof(_nobody)
+
+
+def fence():
+    """A full barrier: FUTEX_WAKE has one between its entry and its look at who waits (kernel/futex), or else no futex would work."""
+    _quick_syscall(_FUTEX, _nobody_at, _WAKE_PRIVATE, 0, None, None, 0)
+
+
+if platform.machine() == "x86_64":
+
+    def order():
+        """A barrier for all but a store before a load: on this machine there is nothing to do."""
+
+else:
+    order = fence
+
+
+def futex_wait(address, value, timeout=None):
+    """Sleeps while the word has the value: until a wake, a signal, or the timeout in seconds."""
+    ts = None
+    if timeout is not None:
+        ts = _Timespec(int(timeout), int(timeout % 1 * 1e9))
+    _syscall(_FUTEX, address, _WAIT, value, ctypes.byref(ts) if ts else None, None, 0)
+
+
+def futex_wake(address):
+    """Wakes all who sleep at the word. It is a full barrier, too."""
+    _quick_syscall(_FUTEX, address, _WAKE, 0x7FFFFFFF, None, None, 0)
+
+
+class Mapping:
+    """A mapping of a whole memory file. It lasts as long as anything refers to it, and memoryviews of it do."""
+
+    def __init__(self, fd, size, writable):
+        self.size = size
+        self.address = _mmap(None, size, 3 if writable else 1, 1, fd, 0)
+        if self.address in (None, ctypes.c_void_p(-1).value):
+            self.address = None
+            error = ctypes.get_errno()
+            raise OSError(error, "mmap: " + os.strerror(error))
+        _madvise(self.address, size, 16)  # DONTDUMP: pixels do not belong in a core file
+        self.writable = writable
+
+    def view(self, at, size, owner=None):
+        """Returns a memoryview of bytes, which keeps the owner (unless said, this) alive."""
+        array = (ctypes.c_char * size).from_address(self.address + at)
+        array._owner = owner or self
+        view = memoryview(array).cast("B")
+        return view if self.writable else view.toreadonly()
+
+    def __del__(self, munmap=_munmap):
+        if getattr(self, "address", None):
+            munmap(self.address, self.size)
+            self.address = None
+
+
+def memory_file(name, size):
+    """Makes a memory file that can be sealed."""
+    try:
+        fd = os.memfd_create(name, 1 | 2 | 8)  # CLOEXEC, ALLOW_SEALING, NOEXEC_SEAL
+    except OSError:
+        fd = os.memfd_create(name, 1 | 2)
+    try:
+        os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def seal(fd, seals):
+    fcntl.fcntl(fd, _ADD_SEALS, seals)
+
+
+def checked_size(fd, seals):
+    """Returns the size of a memory file, which must have the seals."""
+    try:
+        have = fcntl.fcntl(fd, _GET_SEALS)
+    except OSError:
+        have = 0
+    if have & seals != seals:
+        raise ValueError("it is no memory file that is sealed as it must be")
+    return os.fstat(fd).st_size
+
+
+if _FUTEX is None:
+    raise ImportError("switchboard.frames does not know the futex call of this machine, %s" % platform.machine())

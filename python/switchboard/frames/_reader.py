@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader's side (docs/frames.md, sections 4 to 7)."""
+
+import os
+import select
+import struct
+import time
+
+from .. import _memory
+from .._memory import fence, order
+from .._socket import BYE, EVICTED, HELLO, POOL, REFUSED, RELEASED, WELCOME, Messages, close_all, living, own_pidfd
+from . import _layout as at
+from ._errors import Evicted, Refused, WriterGone
+from ._view import View
+
+MODES = {"latest": 1, "every": 2, "lossless": 3}
+_SLICE = 0.02  # for how long a sleep on the futex lasts before the connection is looked at
+
+
+class Reader:
+    """Frames of a channel. Iterate over it, or call next(). For one thread at a time; frames may be released by any."""
+
+    def __init__(self, sock, mode="latest", *, last=False, depth=0, holds=0, deadline=0.0, spin=0.0, wake="event", redial=None,
+                 _fault=None):
+        if mode not in MODES or wake not in ("event", "futex"):
+            raise ValueError("mode %r, wake %r: latest, every or lossless; event or futex" % (mode, wake))
+        self.mode, self.received, self.missed = mode, 0, 0
+        self._options = (last, depth, holds, deadline)
+        self._spin, self._futex, self._redial, self._fault = spin, wake == "futex", redial, _fault
+        self._miss = 0
+        self._late = False
+        self._closed = False
+        self._line = self._view = self._event = None
+        self._writer = -1  # its pidfd
+        self._epoll = None  # for who has a loop of its own
+        self._join(sock)
+
+    def _join(self, sock):
+        last, _, holds, deadline = self._options
+        self._line = Messages(sock)
+        self._pools, self._over, self._evicted = [], None, False
+        try:
+            own = own_pidfd()
+            try:
+                self._line.send(HELLO, struct.pack("<IIII", MODES[self.mode], holds, int(deadline * 1000), bool(last)), own)
+            finally:
+                close_all(own)
+            kind, payload, fds = self._line.receive()
+        except (EOFError, ConnectionError):
+            self._line.close()
+            raise WriterGone("the writer of the frames is gone") from None
+        except BaseException:
+            self._line.close()
+            raise
+        try:
+            if kind == REFUSED:
+                raise Refused(struct.unpack_from("<I", payload)[0], payload[4:].decode("utf-8", "replace"))
+            if kind != WELCOME or len(fds) not in (3, 4):
+                raise OSError("the writer sent a message of kind %d" % kind)
+            _, granted, _, _, head, self.channel = struct.unpack("<IIIIQ16s", payload)
+            if not 1 <= granted <= at.MAX_HOLDS:
+                raise OSError("the writer granted %d holds" % granted)
+            pair, event, rest = fds[:2], fds[2], fds[3:]
+            fds = [event] + rest
+            self._view = View(pair, granted)
+            fds = []
+            self._event, self._writer = event, living(rest)
+        except BaseException:
+            close_all(fds)
+            self._line.close()
+            raise
+        os.set_blocking(self._event, False)
+        self._want = head if last and head >= self._view.shape.first else head + 1
+        self._view.mine64[at.CURSOR // 8] = self._want
+        self._poll = select.poll()
+        for fd in self._fds():
+            self._poll.register(fd, select.POLLIN)
+            if self._epoll is not None:
+                self._epoll.register(fd, select.EPOLLIN)
+
+    def _fds(self):
+        return [fd for fd in (self._event, self._line.fileno(), self._writer) if fd >= 0]
+
+    @property
+    def format(self):
+        """The format of the frames that come now."""
+        return self._view.shape.format
+
+    def next(self, timeout=None):
+        """Waits for the next frame, as the mode has it, and holds it.
+
+        None: the writer has ended the channel. TimeoutError; WriterGone, after all that it published; Evicted; TooManyHeld.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if self._closed:
+                raise ValueError("the reader is closed")
+            try:
+                frame, ended, bell = self._step()
+            except WriterGone:
+                if self._redial is None:
+                    raise
+                ended = True
+                frame = None
+            if frame is not None:
+                return frame
+            if ended:
+                if self._redial is None:
+                    return None
+                self._rejoin(end)
+            elif bell is not None:
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError("no frame came in time")
+                self._wait(bell, left)
+
+    def _step(self):
+        """Returns (frame, whether the channel has ended, and the bell to wait for), or takes some step and returns no bell."""
+        view, over = self._view, self._over
+        bell = view.words32[at.BELL // 4]
+        order()
+        closed = view.words32[at.CLOSED // 4]
+        order()
+        head = view.words64[at.HEAD // 8]
+        order()
+        self._at("next.looked")
+        frame = self._pick(view, head)
+        if frame is not None:
+            return frame, False, None
+        if self._evicted:
+            raise Evicted("the writer waited for this reader for longer than its deadline")
+        if closed == at.MOVED:
+            while not self._pools:
+                if self._over is not None:
+                    raise WriterGone("the writer of the frames is gone")
+                self._hear(True)
+            self._view = self._pools.pop(0)
+            self._view.mine64[at.CURSOR // 8] = self._want
+            return None, False, None
+        if closed == at.ENDED or over == "ended":
+            return None, True, None
+        if over is not None:
+            raise WriterGone("the writer of the frames is gone")
+        return None, False, bell
+
+    def _pick(self, view, head):
+        """Takes the frame that the mode wants next, of those up to head."""
+        if self._want < view.shape.first:
+            self._skip(view, view.shape.first)
+        depth = self._options[1]
+        while head >= self._want:
+            q = self._want
+            if self.mode == "latest":
+                q = head
+            elif self.mode == "every" and depth:
+                q = max(q, head - depth + 1)
+            q = max(q, head - view.shape.entries + 1)  # the log has others in place of those before
+            frame = view.take(q, self._at, self._tell)
+            if frame is not None:
+                self._skip(view, q)
+                self._want = q + 1
+                frame.missed, self._miss = self._miss, 0
+                if self._late:
+                    frame.flags |= 4
+                    self._late = False
+                self._advance(view)
+                self._count(view, frame)
+                return frame
+            if self.mode == "latest":
+                newer = view.words64[at.HEAD // 8]
+                if newer == head:
+                    raise OSError("the writer broke the rules: its newest frame is not there")
+                head = newer
+                order()
+            elif self.mode == "lossless":
+                raise Evicted("the writer waited for this reader for longer than its deadline")
+            else:
+                self._skip(view, q + 1)
+        return None
+
+    def _skip(self, view, to):
+        if to > self._want:
+            self._miss += to - self._want
+            self.missed += to - self._want
+            view.mine64[at.MISSED // 8] = self.missed
+            self._want = to
+            self._advance(view)
+
+    def _advance(self, view):
+        order()
+        view.mine64[at.CURSOR // 8] = self._want
+        self._at("next.advanced")
+        self._tell(view)
+
+    def _tell(self, view):
+        """Wakes a writer that waits for this reader."""
+        if self.mode == "lossless":
+            fence()
+            if view.words32[at.WANTED // 4] and self._over is None and view is self._view:
+                try:
+                    self._line.send(RELEASED)
+                except OSError:
+                    pass  # full: the writer has been told; gone: nobody waits
+
+    def _count(self, view, frame):
+        self.received += 1
+        view.mine64[at.RECEIVED // 8] = self.received
+        age = max(time.monotonic_ns() - frame.published, 0)
+        view.mine32[at.AGES // 4 + min(age.bit_length(), at.AGE_BUCKETS - 1)] += 1
+
+    def _wait(self, bell, timeout):
+        view = self._view
+        if self._spin:
+            end = time.monotonic() + self._spin
+            words, index = view.words32, at.BELL // 4
+            while time.monotonic() < end:
+                for _ in range(20):
+                    if words[index] != bell:
+                        return
+        if self._futex:
+            view.mine32[at.ASLEEP // 4] = at.ON_FUTEX
+            self._at("wait.asleep")
+            # The fence is the call itself: the kernel compares behind a barrier.
+            _memory.futex_wait(view.bell_address, bell, _SLICE if timeout is None else min(timeout, _SLICE))
+            view.mine32[at.ASLEEP // 4] = 0
+            self._at("wait.woken")
+            self._look()
+            return
+        view.mine32[at.ASLEEP // 4] = at.WANTS_EVENT
+        fence()
+        self._at("wait.asleep")
+        if view.words32[at.BELL // 4] == bell:
+            ready = self._poll.poll(None if timeout is None else timeout * 1000 + 1)
+        else:
+            ready = ()
+        view.mine32[at.ASLEEP // 4] = 0
+        self._at("wait.woken")
+        for fd, _ in ready:
+            if fd == self._event:
+                self._drain()
+            else:
+                self._look()
+
+    def _look(self):
+        """Looks whether the writer has said something, or is gone."""
+        if self._writer >= 0 and self._over is None:
+            pidfd = select.poll()
+            pidfd.register(self._writer, select.POLLIN)
+            if pidfd.poll(0):
+                self._line.hang_up()
+        self._hear(False)
+
+    def _drain(self):
+        try:
+            os.read(self._event, 8)
+        except BlockingIOError:
+            pass
+
+    def _hear(self, wait):
+        """Takes what the writer has sent."""
+        while self._over is None:
+            try:
+                message = self._line.receive(wait)
+            except (EOFError, OSError):
+                self._over = "gone"
+                return
+            if message is None:
+                return
+            wait = False
+            kind, payload, fds = message
+            if kind == POOL and len(fds) == 2:
+                _, holds = struct.unpack("<II", payload)
+                self._pools.append(View(fds, min(max(holds, 1), at.MAX_HOLDS)))
+                continue
+            close_all(fds)
+            if kind == EVICTED:
+                self._evicted = True
+            elif kind == BYE:
+                self._over = "ended"
+
+    def _rejoin(self, end):
+        self._leave()
+        while True:
+            try:
+                self._join(self._redial(None if end is None else max(end - time.monotonic(), 0)))
+            except WriterGone:
+                continue
+            self._late = True
+            return
+
+    def _leave(self):
+        for fd in self._fds() if self._epoll is not None else ():
+            self._epoll.unregister(fd)
+        self._line.close()
+        os.close(self._event)
+        if self._writer >= 0:
+            os.close(self._writer)
+        self._writer = -1
+
+    def fileno(self):
+        """A descriptor for a loop of one's own: when poll() returned None, it becomes readable as soon as poll() is worth calling again."""
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            for fd in self._fds():
+                self._epoll.register(fd, select.EPOLLIN)
+        return self._epoll.fileno()
+
+    def poll(self):
+        """Returns the next frame if there is one, else None. EOFError: the writer has ended the channel; else as next()."""
+        if self._closed:
+            raise ValueError("the reader is closed")
+        while True:
+            self._drain()
+            self._look()
+            frame, ended, bell = self._step()
+            if frame is not None:
+                return frame
+            if ended:
+                raise EOFError("the writer has ended the channel")
+            if bell is None:
+                continue
+            view = self._view
+            view.mine32[at.ASLEEP // 4] = at.WANTS_EVENT
+            fence()
+            if view.words32[at.BELL // 4] == bell:
+                return None
+
+    def close(self):
+        """Ends reading, and gives back what is held."""
+        if not self._closed:
+            self._closed = True
+            self._leave()
+            if self._epoll is not None:
+                self._epoll.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        frame = self.next()
+        if frame is None:
+            raise StopIteration
+        return frame
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                frame = self.poll()
+            except (EOFError, WriterGone) as e:
+                if self._redial is not None:
+                    await loop.run_in_executor(None, self._rejoin, None)
+                    continue
+                if isinstance(e, WriterGone):
+                    raise
+                raise StopAsyncIteration from None
+            if frame is not None:
+                return frame
+            ready = loop.create_future()
+            fd = self.fileno()
+            loop.add_reader(fd, lambda: ready.done() or ready.set_result(None))
+            try:
+                await ready
+            finally:
+                loop.remove_reader(fd)
+
+    def __del__(self):
+        if getattr(self, "_view", None) is not None:
+            self.close()
+
+    def _at(self, point):
+        if self._fault is not None:
+            self._fault(point)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of package frames run with a broker: names, and channels by name, all in Python."""
+
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+import switchboard
+from switchboard import frames
+
+
+def refused(code, f, *args):
+    try:
+        f(*args)
+    except switchboard.SwitchboardError as e:
+        assert e.code == code, e
+    else:
+        raise AssertionError("it was not refused")
+
+
+def names():
+    refused(69, switchboard.dial, "com.example.none")
+    refused(69, switchboard.look_up, "com.example.none")
+    refused(64, switchboard.dial, "a name")
+    events = switchboard.watch("com.example.*")
+    assert next(events).kind == "synced"
+    listener = switchboard.listen("com.example.up", version="1.4.0")
+    event = next(events)
+    assert (event.kind, event.entry.name, event.entry.pid) == ("appeared", "com.example.up", os.getpid()), event
+    entry = switchboard.look_up("com.example.up")
+    assert (entry.kind, entry.version, entry.state) == ("service", "1.4.0", "active"), entry
+    refused(75, switchboard.listen, "com.example.up")
+
+    def serve():
+        for caller in listener:
+            with caller:
+                said = caller.recv(100)
+                if said:  # else somebody only looked whether anybody listens
+                    caller.sendall(said.upper())
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    for _ in range(3):
+        with switchboard.dial("com.example.up", version="^1.2") as sock:
+            sock.sendall(b"hello")
+            assert sock.recv(100) == b"HELLO"
+    refused(69, lambda: switchboard.dial("com.example.up", version="^2"))
+    listener.close()
+    thread.join()
+    assert next(events).kind == "gone"
+
+
+def channels():
+    with frames.create("com.example.camera", frames.Format("GRAY8", 64, 4), slots=4) as w:
+        assert switchboard.look_up("com.example.camera", kind="channel").pid == os.getpid()
+        with frames.open("com.example.camera", every=True) as r:
+            for n in range(20):
+                with w.loan() as f:
+                    f.planes[0][:] = bytes([n]) * 256
+                with r.next(10) as f:
+                    assert f.planes[0][255] == n
+    # The next writer of the name.
+    r = frames.open("com.example.again", rejoin=True, last=True) if later(1) else None
+    for value in (1, 2, 3):
+        f = r.next(10)
+        assert f.planes[0][0] == value and bool(f.flags & frames.DISCONTINUITY) == (value > 1), f
+        writers.pop().close()
+        later(value + 1)
+    r.close()
+    threads[-1].join()
+    writers.pop().close()
+
+
+writers, threads = [], []
+
+
+def later(value):
+    """Makes a writer in a moment, of one frame."""
+
+    def make():
+        w = frames.create("com.example.again", frames.Format.bytes(1))
+        with w.loan() as f:
+            f.planes[0][0] = value
+        writers.append(w)
+
+    thread = threading.Timer(0.02, make)
+    threads.append(thread)
+    thread.start()
+    return True
+
+
+if __name__ == "__main__":
+    names()
+    channels()
+    print("all is well")

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""python3 -m unittest discover -s python/tests"""
+
+import asyncio
+import gc
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from switchboard import Link, frames
+from switchboard.frames import Format, Reader, Writer
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
+
+SMALL = Format("BGRA", 30, 20)
+
+
+def connected(writer, mode="every", kind=socket.SOCK_SEQPACKET, **options):
+    a, b = socket.socketpair(socket.AF_UNIX, kind)
+    writer.serve(a)
+    return Reader(b, mode, **options)
+
+
+def publish(writer, value):
+    with writer.loan(10) as loan:
+        for plane in loan.planes:
+            plane[:] = bytes([value & 255]) * len(plane)
+
+
+class Frames(unittest.TestCase):
+    def test_fields(self):
+        for kind in (socket.SOCK_SEQPACKET, socket.SOCK_STREAM):
+            with Writer(Format("NV12", 33, 17, rate=(30000, 1001), colour=(1, 1, 1, 0))) as w, connected(w, kind=kind) as r:
+                self.assertEqual(r.format, w.format)
+                with w.loan() as l:
+                    l.timestamp, l.duration, l.flags, l.crop, l.transform, l.metadata = 5, 6, frames.KEYFRAME, (1, 2, 3, 4), 7, b"meta"
+                    l.answers, l.colour = (1 << 63, 2, 3, 4), (9, 16, 9, 1)
+                f = r.next(10)
+                self.assertEqual((f.sequence, f.timestamp, f.duration, f.flags, f.crop, f.transform, f.metadata, f.answers, tuple(f.colour)),
+                                 (1, 5, 6, 1, (1, 2, 3, 4), 7, b"meta", (1 << 63, 2, 3, 4), (9, 16, 9, 1)))
+                self.assertEqual(len(f.planes), 2)
+                with self.assertRaises(TypeError):
+                    f.planes[0][0] = 1
+
+    def test_modes(self):
+        with Writer(SMALL) as w:
+            latest, every, deep = connected(w, "latest"), connected(w), connected(w, depth=2)
+            for n in range(10):
+                publish(w, n)
+            f = latest.next(1)
+            self.assertEqual((f.sequence, f.missed), (10, 9))
+            f = deep.next(1)
+            self.assertEqual((f.sequence, f.missed), (9, 8))
+            f = every.next(1)
+            self.assertEqual((f.sequence, f.missed, f.planes[0][9]), (7, 6, 6))
+            with self.assertRaises(TimeoutError):
+                connected(w).next(0.001)
+            self.assertEqual(connected(w, last=True).next(1).sequence, 10)
+
+    def test_strangers(self):
+        with Writer(SMALL, readers=1) as w:
+            ours = []
+            for _ in range(80):
+                a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ours.append(b)
+                w.serve(a)
+            self.assertEqual(len(w._lines), 65)
+            for b in ours:
+                b.close()
+            end = time.monotonic() + 10
+            while w._lines and time.monotonic() < end:
+                time.sleep(0.001)
+            with connected(w) as r:
+                publish(w, 1)
+                r.next(10).release()
+
+    def test_link_over(self):
+        a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with Link(a) as link:
+            b.close()
+            with self.assertRaises(frames.WriterGone):
+                link.open("out")
+
+    def test_forked_child(self):
+        for what, wake in (("reader", ""), ("writer", "event"), ("writer", "futex")):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            role = os.path.join(os.path.dirname(os.path.abspath(__file__)), "role.py")
+            p = subprocess.Popen([sys.executable, role, "forks", what, str(theirs.fileno())], pass_fds=(theirs.fileno(),),
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            theirs.close()
+            with p, Writer(SMALL) as w:
+                if what == "reader":
+                    publish(w, 1)
+                    w.serve(ours)
+                    self.assertEqual(p.stdout.readline(), b"forked\n")
+                    end = time.monotonic() + 10
+                    while w.stats()["readers"] and time.monotonic() < end:
+                        time.sleep(0.001)
+                    self.assertEqual(w.stats()["readers"], [])
+                else:
+                    with Reader(ours, "every", last=True, wake=wake) as r:
+                        r.next(10).release()
+                        self.assertEqual(p.stdout.readline(), b"forked\n")
+                        with self.assertRaises(frames.WriterGone):
+                            r.next(10)
+                p.stdin.close()
+                p.stdout.close()
+
+    def test_held_frames_do_not_change(self):
+        with Writer(SMALL, slots=2, readers=1, holds=3) as w, connected(w) as r:
+            held = []
+            for n in range(3):
+                publish(w, n)
+                held.append(r.next(1))
+            publish(w, 0)
+            with self.assertRaises(frames.TooManyHeld):
+                r.next(1)
+            for n in range(50):
+                publish(w, 100 + n)
+            self.assertEqual([f.planes[0][5] for f in held], [0, 1, 2])
+            plane = held[0].planes[0]
+            held[0].release()
+            with self.assertRaises(ValueError):
+                plane[0]
+            held.clear()  # who is dropped releases itself
+            self.assertEqual(w.stats()["readers"][0]["held"], 0)
+            view = r.next(1).planes[0]  # as long as a plane is there, the frame is held
+            self.assertEqual(w.stats()["readers"][0]["held"], 1)
+            del view
+            self.assertEqual(w.stats()["readers"][0]["held"], 0)
+
+    def test_lossless(self):
+        with Writer(SMALL, slots=3) as w, connected(w, "lossless", deadline=20) as r:
+            def write():
+                for n in range(200):
+                    publish(w, n)
+            thread = threading.Thread(target=write)
+            thread.start()
+            for n in range(200):
+                with r.next(10) as f:
+                    self.assertEqual((f.sequence, f.planes[0][0]), (n + 1, n & 255))
+            thread.join()
+
+    def test_eviction(self):
+        with Writer(SMALL, slots=2) as w, connected(w, "lossless", deadline=0.005) as r:
+            for n in range(8):
+                publish(w, n)
+            with self.assertRaises(frames.Evicted):
+                while True:
+                    r.next(1).release()
+
+    def test_format_change(self):
+        for mode in ("latest", "every", "lossless"):
+            with Writer(SMALL) as w, connected(w, mode) as r:
+                publish(w, 1)
+                held = r.next(1)
+                publish(w, 2)
+                w.reformat(Format(dtype="float32", shape=(2, 3)))
+                publish(w, 3)
+                self.assertEqual([(f.sequence, f.epoch, repr(f.format)) for f in (r.next(1), r.next(1))],
+                                 [(2, 1, "30x20 BGRA"), (3, 2, "float32[2, 3]")])
+                self.assertEqual(held.planes[0][0], 1)
+
+    def test_ends(self):
+        for wake in ("event", "futex"):
+            with Writer(SMALL) as w:
+                r = connected(w, wake=wake)
+                publish(w, 1)
+                threading.Timer(0.02, w.close).start()
+                self.assertEqual([f.sequence for f in r], [1])
+            w = Writer(SMALL)
+            r = connected(w, wake=wake)
+            threading.Timer(0.02, lambda: [line.sock.shutdown(2) for line in list(w._lines)]).start()
+            with self.assertRaises(frames.WriterGone):
+                r.next(10)
+            w.close()
+
+    def test_loans(self):
+        with Writer(SMALL, slots=2) as w:
+            a, b = w.loan(), w.loan()
+            with self.assertRaises(frames.NoSlot):
+                w.loan()
+            del a
+            gc.collect()
+            c = w.loan()
+            b.drop()
+            c.publish()
+            with self.assertRaises(ValueError):
+                c.publish()
+            with self.assertRaises(KeyError):
+                with w.loan():
+                    raise KeyError
+            self.assertEqual((w.stats()["published"], w.stats()["dropped"]), (1, 3))
+
+    def test_asyncio(self):
+        async def read(r, n):
+            seen = []
+            async for f in r:
+                with f:
+                    seen.append(f.planes[0][0])
+                if len(seen) == n:
+                    break
+            return seen
+
+        async def main(w, readers):
+            both = asyncio.gather(*(read(r, 5) for r in readers))
+            for n in range(5):
+                await asyncio.sleep(0.01)
+                publish(w, n)
+            return await both
+
+        with Writer(SMALL) as w:
+            self.assertEqual(asyncio.run(main(w, [connected(w), connected(w)])), [[0, 1, 2, 3, 4]] * 2)
+
+    def test_link(self):
+        a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with Link(a) as one, Link(b) as other:
+            w = one.create("in", SMALL)
+            r = other.open("in", every=True)
+            publish(w, 9)
+            self.assertEqual(r.next(10).planes[0][0], 9)
+            back = other.create("out", SMALL)
+            publish(back, 8)
+            self.assertEqual(one.open("out", last=True).next(10).planes[0][0], 8)
+
+    def test_fork(self):
+        with Writer(SMALL) as w, connected(w) as r:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0 if r._line.sock.fileno() == -1 else 1)
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            publish(w, 3)
+            self.assertEqual(r.next(5).planes[0][0], 3)
+
+    def test_refused(self):
+        with Writer(SMALL, readers=1) as w, connected(w):
+            with self.assertRaises(frames.Refused) as caught:
+                connected(w)
+            self.assertEqual(caught.exception.code, 75)
+
+    def test_descriptors(self):
+        def go():
+            with Writer(SMALL) as w:
+                r = connected(w)
+                publish(w, 1)
+                w.reformat(Format.bytes(10))
+                publish(w, 2)
+                r.next(1), r.next(1)
+                r.close()
+        go()
+        gc.collect()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            go()
+        gc.collect()
+        deadline = time.monotonic() + 10  # the background thread closes some
+        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+
+@unittest.skipIf(numpy is None, "SKIP: no numpy")
+class Arrays(unittest.TestCase):
+    def test_pictures(self):
+        for name, shapes in {"BGRA": [(17, 33, 4)], "RGB": [(17, 33, 3)], "GRAY8": [(17, 33)], "GRAY16": [(17, 33)], "NV12": [(17, 33), (9, 17, 2)],
+                             "I420": [(17, 33), (9, 17), (9, 17)], "YUYV": [(17, 34, 2)], "RGBA16F": [(17, 33, 4)], "RGB565": [(17, 33)]}.items():
+            with Writer(Format(name, 33, 17)) as w, connected(w) as r:
+                with w.loan() as l:
+                    for a in l.arrays:
+                        a[:] = numpy.arange(a.size).reshape(a.shape).astype(a.dtype)
+                    del a
+                f = r.next(1)
+                self.assertEqual([a.shape for a in f.arrays], shapes)
+                for a in f.arrays:
+                    self.assertTrue((a == numpy.arange(a.size).reshape(a.shape).astype(a.dtype)).all(), name)
+                    self.assertFalse(a.flags.writeable)
+
+    def test_array_holds_the_frame(self):
+        with Writer(SMALL, slots=2) as w, connected(w) as r:
+            publish(w, 7)
+            a = r.next(1).array
+            for n in range(20):
+                publish(w, n)
+            self.assertTrue((a == 7).all())
+            del a
+            self.assertEqual(w.stats()["readers"][0]["held"], 0)
+
+    def test_dlpack(self):
+        with Writer(Format(dtype="int16", shape=(3, 5))) as w, connected(w) as r:
+            loan = w.loan()
+            a = numpy.from_dlpack(loan)
+            self.assertEqual((a.shape, a.dtype), ((3, 5), numpy.int16))
+            loan.array[1, 2] = 77
+            self.assertEqual(a[1, 2], 77)
+            del a
+            gc.collect()
+            from switchboard.frames import _dlpack
+            self.assertEqual(_dlpack._exported, {})
+            loan.publish()
+            f = r.next(1)
+            self.assertEqual(f.array[1, 2], 77)
+            with self.assertRaises(BufferError):
+                f.__dlpack__()
+            capsule = f.__dlpack__(max_version=(1, 0))
+            self.assertIn("dltensor_versioned", repr(capsule))
+            self.assertEqual(len(_dlpack._exported), 1)
+            del capsule
+            self.assertEqual(_dlpack._exported, {})
+
+
+class Installing(unittest.TestCase):
+    def test_backend(self):
+        import tempfile
+        import zipfile
+        here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+        with tempfile.TemporaryDirectory() as folder:
+            code = "import backend, sys; print(backend.build_wheel(sys.argv[1])); backend.build_editable(sys.argv[1]) and backend.build_sdist(sys.argv[1])"
+            done = subprocess.run([sys.executable, "-B", "-c", code, folder], cwd=here, check=True, capture_output=True, text=True)
+            with zipfile.ZipFile(os.path.join(folder, done.stdout.strip())) as z:
+                self.assertIsNone(z.testzip())
+
+
+if __name__ == "__main__":
+    unittest.main()
