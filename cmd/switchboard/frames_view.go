@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/switchboard-ipc/switchboard/frames"
+	"github.com/switchboard-ipc/switchboard/internal/picture"
+	"github.com/switchboard-ipc/switchboard/internal/sys"
+)
+
+type viewFlags struct {
+	readFlags
+	sixel bool
+	rate  int
+}
+
+func (a *app) framesViewCommand() *cobra.Command {
+	var flags viewFlags
+	cmd := &cobra.Command{
+		Use:   "view NAME",
+		Short: "show the pictures in the terminal",
+		Long: `View shows the pictures of a channel in the terminal, in half blocks of true colour or, with --sixel, as sixels, with how many there are in
+a second, how old they are when they are read, and how many it did not show. Where stdout is no terminal it shows one.`,
+		Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
+			return a.view(ctx, args[0], flags)
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&flags.sixel, "sixel", false, "draw sixels, for terminals that know them")
+	cmd.Flags().IntVar(&flags.rate, "rate", 30, "draw at most so many pictures a second")
+	return cmd
+}
+
+func (a *app) view(ctx context.Context, name string, flags viewFlags) error {
+	v := &viewer{app: a, name: name, sixel: flags.sixel, pause: time.Second / time.Duration(max(flags.rate, 1)), terminal: isTerminal(a.stdout)}
+	if !v.terminal && flags.frames == 0 {
+		flags.frames = 1
+	}
+	if v.terminal {
+		fmt.Fprint(a.stdout, "\x1b[?25l\x1b[2J")
+		defer fmt.Fprint(a.stdout, "\x1b[?25h\x1b[0m")
+	}
+	_, err := a.read(ctx, name, flags.readFlags, frames.Latest, v.show)
+	return err
+}
+
+// viewer draws pictures in the terminal.
+type viewer struct {
+	app             *app
+	name            string
+	sixel, terminal bool
+	pause           time.Duration
+	out             []byte
+
+	drawn               time.Time
+	since               time.Time // when counting for the line below the picture began
+	seen, missed, total uint64
+	age, oldest         time.Duration
+	line                string
+}
+
+// show counts a frame, and draws it if the last one was drawn long enough ago.
+func (v *viewer) show(f *frames.Frame) error {
+	age := time.Duration(frames.Now() - f.Published)
+	v.seen++
+	v.missed += f.Missed
+	v.total += f.Missed
+	v.age += age
+	v.oldest = max(v.oldest, age)
+	now := time.Now()
+	if v.line == "" || now.Sub(v.since) >= time.Second {
+		v.count(f, now)
+	}
+	if now.Sub(v.drawn) < v.pause {
+		return nil
+	}
+	v.drawn = now
+	s, err := picture.New(f.Format(), planesOf(f))
+	if err != nil {
+		return err
+	}
+	columns, rows, width, height := v.size()
+	v.out = v.out[:0]
+	if v.terminal {
+		v.out = append(v.out, "\x1b[H"...)
+	}
+	if v.sixel {
+		if width == 0 || height == 0 {
+			width, height = columns*8, rows*16
+		}
+		v.out = append(s.Sixel(v.out, width, height*(rows-1)/rows), '\n')
+	} else {
+		v.out = s.Blocks(v.out, columns, rows-1)
+	}
+	v.out = append(v.out, v.line...)
+	if v.terminal {
+		v.out = append(v.out, "\x1b[K"...)
+	} else {
+		v.out = append(v.out, '\n')
+	}
+	_, err = v.app.stdout.Write(v.out)
+	return err
+}
+
+// count makes the line below the picture anew, once a second.
+func (v *viewer) count(f *frames.Frame, now time.Time) {
+	rate := ""
+	if !v.since.IsZero() {
+		rate = fmt.Sprintf("%.1f fps, ", float64(v.seen+v.missed)/now.Sub(v.since).Seconds())
+	}
+	v.line = fmt.Sprintf("%s  %v  %sage %v (most %v), %d not shown", v.name, f.Format(), rate, rounded(v.age/time.Duration(max(v.seen, 1))), rounded(v.oldest), v.total)
+	v.since, v.seen, v.missed, v.age, v.oldest = now, 0, 0, 0, 0
+}
+
+func rounded(d time.Duration) time.Duration {
+	if d < time.Millisecond {
+		return d.Round(time.Microsecond)
+	}
+	return d.Round(100 * time.Microsecond)
+}
+
+// size returns the terminal's: what it says, else what the environment says, else 80 by 24.
+func (v *viewer) size() (columns, rows, width, height int) {
+	if f, ok := v.app.stdout.(*os.File); ok {
+		columns, rows, width, height = sys.TerminalSize(int(f.Fd()))
+	}
+	if columns == 0 || rows == 0 {
+		columns, rows = fromEnvironment("COLUMNS", 80), fromEnvironment("LINES", 24)
+	}
+	return columns, max(rows, 2), width, height
+}
+
+func fromEnvironment(variable string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil && n > 1 && n < 1000 {
+		return n
+	}
+	return otherwise
+}
