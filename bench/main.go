@@ -7,8 +7,9 @@
 //
 // The rows that need nothing installed are those of package rows; the rest
 // need a C compiler, and dbus-broker, dbus-daemon and sd-bus (Debian packages
-// dbus-broker, dbus, systemd, libsystemd-dev). What is missing is said at the
-// end of the table, and in the field "skipped".
+// dbus-broker, dbus, systemd, libsystemd-dev), and gvproxy, which is built as a
+// tool of this module. What is missing is said at the end of the table, and in
+// the field "skipped".
 //
 // The figures are those of this machine at this moment. Ratios travel better
 // than figures; on a machine that does something else, look at the range of
@@ -33,6 +34,7 @@ import (
 const (
 	roleArgument = "role"     // a role of package rows
 	busArgument  = "role-bus" // dbus-broker and what it needs
+	netArgument  = "role-net" // the network service, which also counts its goroutines
 )
 
 const module = "github.com/switchboard-ipc/switchboard"
@@ -46,6 +48,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == busArgument {
 		os.Exit(busRole(ctx, os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	if len(os.Args) > 1 && os.Args[1] == netArgument {
+		os.Exit(netRole(ctx, os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -58,7 +63,7 @@ func run(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.JSON, "json", false, "print one JSON object instead of a table")
 	flags.BoolVar(&o.Quick, "quick", false, "fewer rounds, shorter waits: figures that are only roughly right")
 	flags.StringVar(&o.Only, "only", "", "measure only the groups whose `name` contains this")
-	flags.StringVar(&o.Binary, "binary", "", "the switchboard `file` to measure (default: built from this module)")
+	flags.StringVar(&o.Binary, "binary", "", "the switchboard `file` to measure, with switchboard-network beside it (default: built from this module)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -78,11 +83,14 @@ func run(ctx context.Context, args []string) error {
 		if o.Binary, err = build(ctx, folder, "cmd/switchboard"); err != nil {
 			return err
 		}
+		if _, err := build(ctx, folder, "cmd/switchboard-network"); err != nil {
+			return err
+		}
 	}
 	if o.Binary, err = filepath.Abs(o.Binary); err != nil {
 		return err
 	}
-	o.Extra = groups(&peers{folder: folder, self: self})
+	o.Extra = groups(&peers{folder: folder, self: self, binary: o.Binary})
 	return rows.Run(ctx, os.Stdout, o)
 }
 
@@ -106,6 +114,10 @@ func groups(p *peers) []rows.Group {
 		{Name: "launch", Measure: p.launch},
 		{Name: "mach from C", Measure: p.mach},
 		{Name: "mach names from C", Measure: p.machMany},
+		{Name: "networks", Measure: p.networks},
+		{Name: "network leases", Measure: p.networkLeases},
+		{Name: "network guests", Measure: p.guests},
+		{Name: "frames in C", Measure: p.frameWays},
 		p.front("hello", "hello", (*rows.Env).Hellos),
 		p.front("handoff", "served", (*rows.Env).Handoffs),
 		p.front("first hello", "served", (*rows.Env).ColdHellos),

@@ -23,6 +23,7 @@ var sources embed.FS
 type peers struct {
 	folder string // for what is built; removed by whoever made it
 	self   string // the running program
+	binary string // switchboard, with switchboard-network beside it
 }
 
 // compile builds a program of the folder c and returns its path.

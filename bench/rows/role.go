@@ -38,6 +38,9 @@ func Role(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 		"mach-look-up": machLookUpRole,  // SOCKET PREFIX SESSIONS NAMES: looks those up
 		"mach-echo":    machEchoRole,    // PATH PASS: a server of packets, which passes a descriptor if PASS is true
 		"mach-subsets": machSubsetsRole, // SOCKET COUNT: makes subsets, and ends them
+		"frames":       frameRole,       // echo, hold or drain, spinning or sleeping; channels COUNT
+		"drive":        driveRole,       // WAY SIZE COMMAND…: times frames to an echo
+		"copy":         copyRole,        // PATH SIZE: reads so many bytes again and again
 	}
 	f, ok := known[args[0]]
 	if !ok {

@@ -60,6 +60,7 @@ func Groups() []Group {
 		{"mach", mach},
 		{"mach names", machMany},
 		{"mach memory", machMemory},
+		{"frames", framesGroup},
 	}
 }
 
