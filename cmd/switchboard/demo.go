@@ -62,6 +62,7 @@ func (a *app) demo(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	a.buildNetworkService(ctx, t.self)
 	var out io.Writer = a.stdout
 	if asJSON {
 		out = io.Discard

@@ -16,7 +16,7 @@ import (
 // demoRoleCommand is what the processes of the tour run.
 func (a *app) demoRoleCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "_demo {owner NAME [SOCKET] | caller NAME | sayer NAME WORD | receiver NAME COUNT | asker NAME WORD | failing NAME}",
+		Use:    "_demo {owner NAME [SOCKET] | caller NAME | sayer NAME WORD | receiver NAME COUNT | guest NETWORK | asker NAME WORD | failing NAME}",
 		Short:  "a process of the tour",
 		Hidden: true,
 		Args:   arguments(2, 3, "a role and a NAME"),
@@ -32,6 +32,8 @@ func (a *app) demoRoleCommand() *cobra.Command {
 				return a.serveName(ctx, args[1], nil, answerAlways(args[len(args)-1]))
 			case "receiver":
 				return a.demoReceiver(ctx, args[1], args[len(args)-1])
+			case "guest":
+				return a.demoGuest(ctx)
 			case "asker":
 				return a.demoAsker(ctx, args[1], args[len(args)-1])
 			case "failing":

@@ -36,6 +36,8 @@ func demoSteps() []step {
 		{"versions", stepVersions},
 		{"daemon", stepDaemon},
 		{"mach", stepPort},
+		{"network", stepNetwork},
+		{"frames", stepFrames},
 		{"look-ups", stepLookUps},
 		{"dial", stepDial},
 		{"shutdown", stepShutdown},

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/companion"
 )
 
 // demoProcess makes a demo process whose temporary files are all in the returned folder.
@@ -33,7 +36,11 @@ func demoIn(t *testing.T, temporary string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), 6*scriptTimeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "switchboard", append([]string{"demo"}, args...)...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	services, err := networkFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary, "PATH="+services+string(os.PathListSeparator)+os.Getenv("PATH"))
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -73,8 +80,10 @@ func TestDemo(t *testing.T) {
 		"failure":    `exited with status 3, last output "cannot find .*code 69.* not tried again for [\d.]+ m?s \(code 75\)`,
 		"daemon":     `^a client of running-process had builder 1\.0\.0 launched \(pid \d+\) .*; 2\.0\.0 runs beside it \(pid \d+\); then a connection was handed over`,
 		"mach":       `^by Mach messages: "hello" → "HELLO" from pid \d+; killed with -9, .* pid \d+ has the port [\d.]+ ms later, and read all 3`,
+		"network":    `^"hello" → "HELLO" in Ethernet frames, from [0-9a-f:]{17} to [0-9a-f:]{17} on network "host"`,
+		"frames":     `^300 pictures of 3840x2160 to a child in Python, and as many back: \d+ µs|^skipped`,
 		"versions":   `^2\.0\.0 is added while 1\.4\.0 \(pid \d+\) .* gets 2\.0\.0 \(pid \d+\), \^1 still 1\.4\.0`,
-		"shutdown":   `ended the 6 that it had launched`,
+		"shutdown":   `ended the 7 that it had launched`,
 	} {
 		i := slices.IndexFunc(report.Steps, func(s jsonStep) bool { return s.Name != nil && *s.Name == name })
 		if i < 0 || report.Steps[i].Detail == nil || !regexp.MustCompile(says).MatchString(*report.Steps[i].Detail) {
@@ -102,7 +111,7 @@ func TestDemoFails(t *testing.T) {
 		t.Fatalf("%v:\n%s", err, out)
 	}
 	for _, s := range report.Steps {
-		if s.OK == (s.Name == "python") || s.Name == "python" && !strings.Contains(s.Detail, "broken") {
+		if python := s.Name == "python" || s.Name == "frames"; s.OK == python || python && !strings.Contains(s.Detail, "broken") {
 			t.Errorf("step %s: ok is %v: %s", s.Name, s.OK, s.Detail)
 		}
 	}
@@ -211,11 +220,18 @@ func TestDemoUnprivileged(t *testing.T) {
 		copyExecutable(binary)); err != nil {
 		t.Fatal(err)
 	}
+	services, err := networkFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", filepath.Join(services, companion.Network), dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	demo := otherCommand(t, "unused", "sh", "-c", `ulimit -Sn 1024; exec "$0" demo --json`, binary)
 	demo.Env = append(demo.Env, "TMPDIR="+temporary, "HOME=/")
 	demo.Dir = "/"
 	demo.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	if out, err := demo.Output(); err != nil {
+	if out, err := demo.Output(); err != nil || !bytes.Contains(out, []byte("in Ethernet frames")) {
 		t.Errorf("demo ended with %v:\n%s", err, out)
 	}
 	nothingLeft(t, temporary)

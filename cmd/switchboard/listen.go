@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,13 +28,14 @@ type listenFlags struct {
 func (a *app) listenCommand() *cobra.Command {
 	var flags listenFlags
 	cmd := &cobra.Command{
-		Use:   "listen NAME {-- COMMAND [ARG…] | --to tcp:HOST:PORT | --to unix:PATH}",
+		Use:   "listen NAME {-- COMMAND [ARG…] | --to ADDRESS}",
 		Short: "give a name to a command, or to a server that exists",
 		Long: `Listen gives itself NAME and answers its callers until it is interrupted.
 
 With a COMMAND, each caller gets a process of its own, with the connection itself as stdin and stdout.
 With --to tcp:…, each call is relayed to that server. With --to unix:PATH, callers are sent to the path and connect to
 it themselves, so that the server sees who they are; --relay relays there too, for callers that cannot be sent on.
+With --to network:NAME/GUEST:PORT, each call is relayed to that port of a guest (switchboard acquire).
 A call of a TCP server ends when the server has closed it; after a half-close, once its caller was silent for a second.`,
 		Example: `  switchboard listen com.example.up -- tr a-z A-Z
   switchboard listen com.example.web --to tcp:127.0.0.1:8000`,
@@ -49,7 +51,7 @@ A call of a TCP server ends when the server has closed it; after a half-close, o
 			return a.listenTo(ctx, args[0], flags)
 		},
 	}
-	cmd.Flags().StringVar(&flags.to, "to", "", "the server to give the name to, tcp:HOST:PORT or unix:PATH")
+	cmd.Flags().StringVar(&flags.to, "to", "", "the server to give the name to: tcp:HOST:PORT, unix:PATH or network:NAME/GUEST:PORT")
 	cmd.Flags().BoolVar(&flags.relay, "relay", false, "relay to a unix:PATH too, rather than sending callers there")
 	cmd.Flags().StringVar(&flags.version, "version", "", "the version of the service, like 1.4.0")
 	cmd.Flags().StringVar(&flags.scope, "scope", "", "the folder that the service is for, an absolute path")
@@ -98,6 +100,9 @@ func (a *app) listenCommandLine(ctx context.Context, name string, command []stri
 
 // listenTo gives the name to a server that exists.
 func (a *app) listenTo(ctx context.Context, name string, flags listenFlags) error {
+	if at, ok := strings.CutPrefix(flags.to, "network:"); ok {
+		return a.listenToGuest(ctx, name, at, flags)
+	}
 	to, err := parseAddress(flags.to)
 	if err != nil {
 		return err
@@ -111,6 +116,23 @@ func (a *app) listenTo(ctx context.Context, name string, flags listenFlags) erro
 			return err
 		}
 		return both(ctx, c, server)
+	})
+}
+
+// listenToGuest gives the name to a guest's port. The guest need not be there yet.
+func (a *app) listenToGuest(ctx context.Context, name, at string, flags listenFlags) error {
+	to, err := parseNetworkAddress(at)
+	if err != nil {
+		return err
+	}
+	client := a.client()
+	defer client.Close()
+	return a.serveName(ctx, name, flags.options(), func(ctx context.Context, c stream) error {
+		guest, err := dialGuest(ctx, client, to)
+		if err != nil {
+			return err
+		}
+		return both(ctx, c, guest)
 	})
 }
 

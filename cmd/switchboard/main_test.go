@@ -25,5 +25,5 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
-	testscript.Main(m, map[string]func(){"switchboard": main, demoDaemon: main})
+	testscript.Main(cleaning{m}, map[string]func(){"switchboard": main, demoDaemon: main})
 }

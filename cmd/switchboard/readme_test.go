@@ -76,6 +76,17 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s printed %q (%v)", code, out, err)
 		}
 	}
+	lines = strings.Split(block(t, readme, "Video frames and tensors", "sh"), "\n")
+	r.terminal(t, lines[0], "publishing")
+	if out, err := r.shell(t, lines[1]).Output(); err != nil || !strings.Contains(string(out), "com.example.camera  1920x1080 BGRA") {
+		t.Errorf("%s printed %q (%v)", lines[1], out, err)
+	}
+	if !lacks("python3") {
+		code := block(t, readme, "Video frames and tensors", "python")
+		if out, err := r.command(t, "python3", "-c", code).Output(); err != nil || !strings.Contains(string(out), " 1920x1080 BGRA b'") {
+			t.Errorf("the example in Python printed %q (%v)", out, err)
+		}
+	}
 	for _, language := range []struct{ name, needs, interpreter, flag string }{
 		{"sh", "nc", "sh", "-c"},
 		{"python", "python3", "python3", "-c"},

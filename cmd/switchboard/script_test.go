@@ -31,6 +31,18 @@ import (
 //	sockets DIR                sees that no socket is left in a folder
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	services, err := networkFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages, err := filepath.Abs("../../python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if more := os.Getenv("PYTHONPATH"); more != "" {
+		packages += ":" + more
+	}
+	python := withNumpy()
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -40,12 +52,17 @@ func TestScripts(t *testing.T) {
 			env.Setenv("RUN", dir)
 			env.Setenv(envRuntimeDir, dir)
 			env.Setenv("XDG_RUNTIME_DIR", filepath.Join(env.WorkDir, "user"))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
+			env.Setenv("NETBIN", services) // a folder with the network service's program
 			env.Setenv("GORACE", os.Getenv("GORACE"))
+			env.Setenv("LD_LIBRARY_PATH", os.Getenv("LD_LIBRARY_PATH"))
+			env.Setenv("PYTHON3", python)
+			env.Setenv("PYTHONPATH", packages)
 			env.Defer(func() { endBroker(dir) })
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			return name == "root" && os.Geteuid() == 0, nil
+			return name == "root" && os.Geteuid() == 0 || name == "numpy" && python != "", nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    scriptExits,
@@ -56,6 +73,16 @@ func TestScripts(t *testing.T) {
 			"sockets":  scriptSockets,
 		},
 	})
+}
+
+// withNumpy finds a Python that has numpy, or returns "".
+func withNumpy() string {
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(python, "-c", "import numpy").Run() == nil {
+			return python
+		}
+	}
+	return ""
 }
 
 // scriptTimeout bounds every wait of a script.
