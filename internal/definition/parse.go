@@ -12,6 +12,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
@@ -36,9 +37,9 @@ func Parse(file string, data []byte) (Definition, error) {
 		}
 		return refuse(line, "this is not TOML: "+strings.TrimPrefix(err.Error(), "toml: "))
 	}
-	at := findKeys(data)
+	at := keyline.OfTOML(data)
 	d := Default()
-	f := d.read(values, at.order)
+	f := d.read(values, at.Order())
 	if f == nil {
 		f = d.fault()
 	}
@@ -46,7 +47,7 @@ func Parse(file string, data []byte) (Definition, error) {
 		f = d.matchFile(filepath.Base(file))
 	}
 	if f != nil {
-		return refuse(at.line(f.key), f.reason)
+		return refuse(at.Line(f.key), f.reason)
 	}
 	d.File = file
 	return d, nil

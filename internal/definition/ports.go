@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
@@ -58,7 +59,7 @@ func checkPorts(d Definition) *fault {
 		return &fault{"ports", "ports is empty: name at least one port, or leave it out for one with the name of the service"}
 	}
 	for i, port := range d.Ports {
-		at := element("ports", i)
+		at := keyline.Element("ports", i)
 		if err := name.Check(port); err != nil {
 			return faultf(at, "ports has no name at place %d: %v", i+1, err)
 		}
@@ -102,7 +103,7 @@ func PortFaults(entries []Entry) map[string]*Error {
 		port := e.Definition.Ports[taken]
 		fault := &Error{File: e.Path, Reason: fmt.Sprintf("ports has %q, which %s has already: keep it in one of them", clip(port), owners[port])}
 		if data, err := os.ReadFile(e.Path); err == nil {
-			fault.Line = findKeys(data).line(element("ports", taken))
+			fault.Line = keyline.OfTOML(data).Line(keyline.Element("ports", taken))
 		}
 		faults[e.Path] = fault
 	}

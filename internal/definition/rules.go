@@ -11,6 +11,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
@@ -85,7 +86,7 @@ func checkExec(d Definition) *fault {
 	}
 	for i, word := range d.Exec {
 		if hasNUL(word) {
-			return faultf(element("exec", i), "exec has a NUL byte in word %d: no argument can have one, take it out", i+1)
+			return faultf(keyline.Element("exec", i), "exec has a NUL byte in word %d: no argument can have one, take it out", i+1)
 		}
 	}
 	return nil
@@ -112,7 +113,7 @@ func checkMarkers(d Definition) *fault {
 	}
 	for i, m := range d.Markers {
 		if m == "" || m == "." || m == ".." || strings.ContainsAny(m, "/\x00") {
-			return faultf(element("marker", i), `marker %q is not the name of a file in a folder: write one without "/", such as ".git"`, clip(m))
+			return faultf(keyline.Element("marker", i), `marker %q is not the name of a file in a folder: write one without "/", such as ".git"`, clip(m))
 		}
 	}
 	return nil
@@ -193,7 +194,7 @@ func checkEnv(d Definition) *fault {
 
 func checkPassEnv(d Definition) *fault {
 	for i, key := range d.PassEnv {
-		at := element("pass_env", i)
+		at := keyline.Element("pass_env", i)
 		if f := checkVariable("pass_env", at, key); f != nil {
 			return f
 		}
@@ -223,7 +224,7 @@ func checkVariable(list, at, variable string) *fault {
 // checkReferences says what would be filled in, and is not there.
 func checkReferences(d Definition) *fault {
 	for i, word := range d.Exec {
-		if f := checkReference(d, element("exec", i), "exec", word); f != nil {
+		if f := checkReference(d, keyline.Element("exec", i), "exec", word); f != nil {
 			return f
 		}
 	}
@@ -247,9 +248,6 @@ func checkReference(d Definition, at, key, text string) *fault {
 }
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
-
-// element is the key of one word of a list.
-func element(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
 
 // clip shortens what an error quotes.
 func clip(s string) string {

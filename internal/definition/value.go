@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // text takes a value that must be a text.
@@ -50,7 +52,7 @@ func list(key string, value any, to *[]string) *fault {
 	for i, v := range values {
 		s, ok := v.(string)
 		if !ok {
-			return faultf(element(key, i), "%s has %s at place %d, and all in it must be texts in quotes", key, kind(v), i+1)
+			return faultf(keyline.Element(key, i), "%s has %s at place %d, and all in it must be texts in quotes", key, kind(v), i+1)
 		}
 		words[i] = s
 	}

@@ -55,15 +55,6 @@ func faultf(key, format string, args ...any) *fault {
 	return &fault{key: key, reason: fmt.Sprintf(format, args...)}
 }
 
-func element(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
-
-func join(table, key string) string {
-	if table == "" {
-		return key
-	}
-	return table + "." + key
-}
-
 // clip shortens what an error quotes.
 func clip(s string) string {
 	const shown = 64

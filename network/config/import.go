@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // ImportJSON reads a network's file of vmnet-broker in JSON, and returns the network and the text of a file of
@@ -25,7 +27,7 @@ func ImportJSON(file string, data []byte) (*Network, []byte, error) {
 	data = addCommas(data)
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	r := importer{at: newKeys(), line: func() int { return 1 + bytes.Count(data[:min(int(d.InputOffset()), len(data))], []byte{'\n'}) }}
+	r := importer{at: keyline.New(), line: func() int { return 1 + bytes.Count(data[:min(int(d.InputOffset()), len(data))], []byte{'\n'}) }}
 	value, err := r.json(d, "")
 	if err == nil {
 		if _, end := d.Token(); end != io.EOF {
@@ -48,7 +50,7 @@ func ImportPlist(file string, data []byte) (*Network, []byte, error) {
 		return nil, nil, &Error{File: file, Reason: "this is a binary property list: convert it with plutil -convert xml1"}
 	}
 	d := xml.NewDecoder(bytes.NewReader(data))
-	r := importer{at: newKeys(), line: func() int { line, _ := d.InputPos(); return line }}
+	r := importer{at: keyline.New(), line: func() int { line, _ := d.InputPos(); return line }}
 	value, err := r.plist(d)
 	if err != nil {
 		return nil, nil, &Error{File: file, Line: r.line(), Reason: "this is not a property list: " + err.Error(), Err: err}
@@ -56,7 +58,7 @@ func ImportPlist(file string, data []byte) (*Network, []byte, error) {
 	return finishImport(file, called, value, r.at)
 }
 
-func finishImport(file, called string, value any, at keys) (*Network, []byte, error) {
+func finishImport(file, called string, value any, at keyline.Lines) (*Network, []byte, error) {
 	values, ok := value.(map[string]any)
 	if !ok {
 		return nil, nil, &Error{File: file, Line: 1, Reason: fmt.Sprintf("this is %s, and must be a table of keys and values", kind(value))}
@@ -109,7 +111,7 @@ func addCommas(data []byte) []byte {
 const maxDepth = 8
 
 type importer struct {
-	at    keys
+	at    keyline.Lines
 	line  func() int
 	depth int
 }
@@ -138,12 +140,12 @@ func (r *importer) json(d *json.Decoder, key string) (any, error) {
 		if t == '[' {
 			list := []any{}
 			for d.More() {
-				at := element(key, len(list))
+				at := keyline.Element(key, len(list))
 				v, err := r.json(d, at)
 				if err != nil {
 					return nil, err
 				}
-				r.at.lines[at] = r.line()
+				r.at.Set(at, r.line())
 				list = append(list, v)
 			}
 			_, err = d.Token()
@@ -169,8 +171,8 @@ func (r *importer) put(d *json.Decoder, prefix, key string, table map[string]any
 	if _, twice := table[key]; twice {
 		return fmt.Errorf("%q is there twice", clip(key))
 	}
-	r.at.add(join(prefix, key), r.line())
-	v, err := r.json(d, join(prefix, key))
+	r.at.Add(keyline.Join(prefix, key), r.line())
+	v, err := r.json(d, keyline.Join(prefix, key))
 	table[key] = v
 	return err
 }

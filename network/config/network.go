@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // Mode says how far guests reach.
@@ -51,7 +53,7 @@ type Network struct {
 	AllowUID     []uint32      // with AllowGID: who may acquire it; both empty: everybody
 	AllowGID     []uint32
 
-	at keys
+	at keyline.Lines
 }
 
 // Forward lets the host's side reach a guest's port.
@@ -107,16 +109,15 @@ func (n *Network) Allows(uid uint32, gids []uint32) bool {
 
 // Given reports whether the file has the key, such as "nat66".
 func (n *Network) Given(key string) bool {
-	_, ok := n.at.lines[key]
-	return ok
+	return n.at.Has(key)
 }
 
 // Errorf makes an error about a key, for the driver that cannot do what it says. The line is that of the key,
 // of what the key is in ("dhcp_reservations[1].mac_address"), or none.
 func (n *Network) Errorf(key, format string, args ...any) *Error {
 	e := &Error{File: n.File, Reason: faultf(key, format, args...).reason}
-	if n.at.lines != nil {
-		e.Line = n.at.line(key)
+	if !n.at.IsZero() {
+		e.Line = n.at.Line(key)
 	}
 	return e
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
@@ -42,7 +43,7 @@ func Parse(file string, data []byte) (*Network, error) {
 		}
 		return nil, &Error{File: file, Line: line, Reason: "this is not TOML: " + strings.TrimPrefix(err.Error(), "toml: "), Err: err}
 	}
-	return build(file, called, values, findKeys(data))
+	return build(file, called, values, keyline.OfTOML(data))
 }
 
 // nameOf returns the name of the network that a file is about.
@@ -62,7 +63,7 @@ func nameOf(file string, suffixes ...string) (string, error) {
 }
 
 // build makes a network of values, from wherever they come.
-func build(file, called string, values map[string]any, at keys) (*Network, error) {
+func build(file, called string, values map[string]any, at keyline.Lines) (*Network, error) {
 	b := builder{n: Default(called, Shared), at: at}
 	b.n.File, b.n.at = file, at
 	f := b.each("", values, b.set)
@@ -70,14 +71,14 @@ func build(file, called string, values map[string]any, at keys) (*Network, error
 		f = b.finish()
 	}
 	if f != nil {
-		return nil, &Error{File: file, Line: at.line(f.key), Reason: f.reason}
+		return nil, &Error{File: file, Line: at.Line(f.key), Reason: f.reason}
 	}
 	return b.n, nil
 }
 
 type builder struct {
 	n  *Network
-	at keys
+	at keyline.Lines
 
 	mode         string
 	subnet, ipv6 netip.Addr
@@ -92,7 +93,7 @@ func (b *builder) each(prefix string, values map[string]any, set func(key string
 		order = append(order, key)
 	}
 	slices.SortFunc(order, func(x, y string) int {
-		if d := b.at.line(join(prefix, x)) - b.at.line(join(prefix, y)); d != 0 {
+		if d := b.at.Line(keyline.Join(prefix, x)) - b.at.Line(keyline.Join(prefix, y)); d != 0 {
 			return d
 		}
 		return strings.Compare(x, y)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // plist reads the one value of a property list.
@@ -96,8 +98,8 @@ func (r *importer) plistArray(d *xml.Decoder, key string) (any, error) {
 		if err != nil || start == nil {
 			return list, err
 		}
-		at := element(key, len(list))
-		r.at.lines[at] = r.line()
+		at := keyline.Element(key, len(list))
+		r.at.Set(at, r.line())
 		v, err := r.plistValue(d, *start, at)
 		if err != nil {
 			return nil, err
@@ -128,11 +130,11 @@ func (r *importer) plistDict(d *xml.Decoder, prefix string) (any, error) {
 		if _, twice := table[key]; twice {
 			return nil, fmt.Errorf("%q is there twice", clip(key))
 		}
-		r.at.add(join(prefix, key), line)
+		r.at.Add(keyline.Join(prefix, key), line)
 		if start, err = nextElement(d); err != nil || start == nil {
 			return nil, errors.Join(fmt.Errorf("<key> %q has no value", clip(key)), err)
 		}
-		if table[key], err = r.plistValue(d, *start, join(prefix, key)); err != nil {
+		if table[key], err = r.plistValue(d, *start, keyline.Join(prefix, key)); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 const (
@@ -127,7 +129,7 @@ func (b *builder) checkForwards() *fault {
 	}
 	seen := make(map[outer]bool)
 	for i, f := range n.Forwards {
-		at := element(list, i)
+		at := keyline.Element(list, i)
 		o := outer{f.Protocol, f.ExternalAddress, f.ExternalPort}
 		switch {
 		case n.Mode != Shared:
@@ -150,7 +152,7 @@ func (b *builder) checkReservations() *fault {
 	n := b.n
 	macs, addresses := make(map[[6]byte]bool), make(map[netip.Addr]bool)
 	for i, r := range n.Reservations {
-		at := element(list, i)
+		at := keyline.Element(list, i)
 		switch {
 		case !n.DHCP:
 			return faultf(list, "%s goes with dhcp only: take dhcp = false out, or the reservations", list)

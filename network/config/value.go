@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // text takes a value that must be a text with something in it.
@@ -121,7 +123,7 @@ func ids(key string, value any, to *[]uint32) *fault {
 	}
 	for i, v := range values {
 		var id int64
-		if f := number(element(key, i), v, 0, math.MaxUint32-1, &id); f != nil {
+		if f := number(keyline.Element(key, i), v, 0, math.MaxUint32-1, &id); f != nil {
 			return f
 		}
 		*to = append(*to, uint32(id))
@@ -169,9 +171,9 @@ func tables(key string, value any, set func(prefix string, values map[string]any
 	for i, v := range list {
 		t, ok := v.(map[string]any)
 		if !ok {
-			return faultf(element(key, i), "%s has %s at place %d, and must be a list of tables: write each under [[%s]]", key, kind(v), i+1, key)
+			return faultf(keyline.Element(key, i), "%s has %s at place %d, and must be a list of tables: write each under [[%s]]", key, kind(v), i+1, key)
 		}
-		if f := set(element(key, i), t); f != nil {
+		if f := set(keyline.Element(key, i), t); f != nil {
 			return f
 		}
 	}

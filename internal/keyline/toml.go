@@ -1,43 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package definition
+package keyline
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// keys says in which line of a text each key is, in the words of a [fault].
-type keys struct {
-	lines map[string]int // "exec", "exec[1]", "restart.min"; counted from 1
-	order []string       // as in the text, without elements of lists
-}
-
-// line returns the line of a key, or of what it is in, or the first.
-func (k keys) line(key string) int {
-	for {
-		if line, ok := k.lines[key]; ok {
-			return line
-		}
-		if key == "" {
-			return 1
-		}
-		key = key[:max(0, strings.LastIndexAny(key, ".["))]
-	}
-}
-
-// findKeys reads a text that is known to be TOML.
-func findKeys(data []byte) keys {
-	f := finder{data: data, keys: keys{lines: make(map[string]int)}, line: 1}
+// OfTOML reads a text that is known to be TOML.
+func OfTOML(data []byte) Lines {
+	f := finder{data: data, keys: New(), line: 1, tables: make(map[string]int)}
 	f.parser.Reset(data)
 	table := ""
 	for f.parser.NextExpression() {
 		n := f.parser.Expression()
 		switch n.Kind {
-		case unstable.Table, unstable.ArrayTable:
+		case unstable.Table:
 			table = f.path("", n.Key())
+		case unstable.ArrayTable:
+			parts := n.Key()
+			list := f.path("", parts)
+			table = Element(list, f.tables[list])
+			f.tables[list]++
+			if first := n.Key(); first.Next() {
+				f.keys.Set(table, f.lineOf(first.Node()))
+			}
 		case unstable.KeyValue:
 			f.value(f.path(table, n.Key()), n.Value())
 		}
@@ -48,20 +36,18 @@ func findKeys(data []byte) keys {
 type finder struct {
 	parser unstable.Parser
 	data   []byte
-	keys   keys
-	offset int // up to where lines are counted
-	line   int // at offset
+	keys   Lines
+	tables map[string]int // elements of each list of tables so far
+	offset int            // up to where lines are counted
+	line   int            // at offset
 }
 
 // path adds every part of a key and returns the whole.
 func (f *finder) path(key string, parts unstable.Iterator) string {
 	for parts.Next() {
 		n := parts.Node()
-		key = join(key, string(n.Data))
-		if _, ok := f.keys.lines[key]; !ok {
-			f.keys.lines[key] = f.lineOf(n)
-			f.keys.order = append(f.keys.order, key)
-		}
+		key = Join(key, string(n.Data))
+		f.keys.Add(key, f.lineOf(n))
 	}
 	return key
 }
@@ -72,9 +58,11 @@ func (f *finder) value(key string, n *unstable.Node) {
 	switch n.Kind {
 	case unstable.Array:
 		for i := 0; inside.Next(); i++ {
-			if c := inside.Node(); c.Raw.Length > 0 {
-				f.keys.lines[element(key, i)] = f.lineOf(c)
+			c := inside.Node()
+			if c.Raw.Length > 0 {
+				f.keys.Set(Element(key, i), f.lineOf(c))
 			}
+			f.value(Element(key, i), c)
 		}
 	case unstable.InlineTable:
 		for inside.Next() {
@@ -94,11 +82,4 @@ func (f *finder) lineOf(n *unstable.Node) int {
 	f.line += bytes.Count(f.data[f.offset:at], []byte{'\n'})
 	f.offset = at
 	return f.line
-}
-
-func join(table, key string) string {
-	if table == "" {
-		return key
-	}
-	return table + "." + key
 }
