@@ -7,13 +7,13 @@ package broker_test
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 	"github.com/switchboard-ipc/switchboard/protocol/mach"
 )
 
@@ -245,16 +245,5 @@ type machVector struct {
 
 func machVectors(t *testing.T) []machVector {
 	t.Helper()
-	b, err := os.ReadFile("../protocol/mach/testdata/mach-vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all struct{ Vectors []machVector }
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
-	if len(all.Vectors) == 0 {
-		t.Fatal("there are no vectors")
-	}
-	return all.Vectors
+	return vectortest.Vectors[machVector](t, "../protocol/mach/testdata", "mach-bootstrap-vectors/1")
 }

@@ -5,11 +5,11 @@
 package broker_test
 
 import (
-	"encoding/json"
 	"os"
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/internal/vectortest"
 	"github.com/switchboard-ipc/switchboard/protocol/mach"
 	"github.com/switchboard-ipc/switchboard/protocol/xpc"
 )
@@ -118,16 +118,5 @@ type xpcVector struct {
 
 func xpcVectors(t *testing.T) []xpcVector {
 	t.Helper()
-	b, err := os.ReadFile("../protocol/xpc/testdata/xpc-vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all struct{ Vectors []xpcVector }
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
-	if len(all.Vectors) == 0 {
-		t.Fatal("there are no vectors")
-	}
-	return all.Vectors
+	return vectortest.Vectors[xpcVector](t, "../protocol/xpc/testdata", "xpc-vectors/1")
 }

@@ -15,7 +15,7 @@ import (
 
 // seeds adds all packets of the repository's vectors.
 func seeds(f *testing.F, more ...any) {
-	for _, v := range readVectors(f, "testdata/mach-vectors.json") {
+	for _, v := range readVectors(f) {
 		packet, err := hex.DecodeString(v.Text(f, "hex"))
 		if err != nil {
 			f.Fatal(err)

@@ -5,10 +5,7 @@ package mach_test
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/internal/vectortest"
@@ -70,57 +67,25 @@ func (v *vector) same(t *testing.T, got, want []byte) {
 	}
 }
 
-// readVectors returns the vectors of a file, or none if it is about something else.
-func readVectors(t testing.TB, file string) []values {
+func readVectors(t testing.TB) []values {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var body struct {
-		Format  any
-		Subject string
-		Vectors []values
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if err := d.Decode(&body); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	format := fmt.Sprint(body.Format)
-	if !strings.Contains(format+" "+body.Subject, "mach-bootstrap") {
-		return nil
-	}
-	if format != "mach-bootstrap-vectors/1" {
-		t.Fatalf("%s has unknown format %s", file, format)
-	}
-	if len(body.Vectors) == 0 {
-		t.Fatalf("%s has no vectors", file)
-	}
-	return body.Vectors
+	return vectortest.Vectors[values](t, "testdata", "mach-bootstrap-vectors/1")
 }
 
 // TestVector runs every vector, as a subtest with its name.
 func TestVector(t *testing.T) {
-	ran := make(map[string]bool)
-	for _, file := range vectortest.Files(t, "testdata") {
-		for _, v := range readVectors(t, file) {
-			same := fmt.Sprint(v)
-			if ran[same] {
-				continue // a file that is in both folders
+	all := readVectors(t)
+	for _, v := range all {
+		name := fmt.Sprint(v["name"])
+		t.Run(name, func(t *testing.T) {
+			if why, ok := later[name]; ok {
+				t.Skip(why)
 			}
-			ran[same] = true
-			name := fmt.Sprint(v["name"])
-			t.Run(name, func(t *testing.T) {
-				if why, ok := later[name]; ok {
-					t.Skip(why)
-				}
-				runVector(t, v)
-			})
-		}
+			runVector(t, v)
+		})
 	}
-	if len(ran) < 72 {
-		t.Errorf("only %d vectors ran", len(ran))
+	if len(all) < 72 {
+		t.Errorf("only %d vectors ran", len(all))
 	}
 }
 

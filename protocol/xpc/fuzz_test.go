@@ -15,7 +15,7 @@ import (
 
 // seeds adds what the repository's vectors have in that frame.
 func seeds(f *testing.F, frame string, add func(vector)) {
-	for _, raw := range readVectors(f, "testdata/xpc-vectors.json") {
+	for _, raw := range readVectors(f) {
 		if raw["frame"] == frame {
 			add(newVector(f, raw))
 		}

@@ -3,12 +3,8 @@
 package xpc_test
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/internal/vectortest"
@@ -61,50 +57,19 @@ func (v *vector) rights(t testing.TB) (rights []mach.Right) {
 	return rights
 }
 
-// readVectors returns the vectors of a file, or none if it is about something else.
-func readVectors(t testing.TB, file string) []values {
+func readVectors(t testing.TB) []values {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var body struct {
-		Format  any
-		Vectors []values
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if err := d.Decode(&body); err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	format := fmt.Sprint(body.Format)
-	if !strings.HasPrefix(format, "xpc-vectors/") {
-		return nil
-	}
-	if format != "xpc-vectors/1" {
-		t.Fatalf("%s has unknown format %s", file, format)
-	}
-	if len(body.Vectors) == 0 {
-		t.Fatalf("%s has no vectors", file)
-	}
-	return body.Vectors
+	return vectortest.Vectors[values](t, "testdata", "xpc-vectors/1")
 }
 
 // TestVector runs every vector, as a subtest with its name.
 func TestVector(t *testing.T) {
-	ran := make(map[string]bool)
-	for _, file := range vectortest.Files(t, "testdata") {
-		for _, v := range readVectors(t, file) {
-			same := fmt.Sprint(v)
-			if ran[same] {
-				continue // a file that is in both folders
-			}
-			ran[same] = true
-			t.Run(fmt.Sprint(v["name"]), func(t *testing.T) { runVector(t, v) })
-		}
+	all := readVectors(t)
+	for _, v := range all {
+		t.Run(fmt.Sprint(v["name"]), func(t *testing.T) { runVector(t, v) })
 	}
-	if len(ran) < 138 {
-		t.Errorf("only %d vectors ran", len(ran))
+	if len(all) < 138 {
+		t.Errorf("only %d vectors ran", len(all))
 	}
 }
 
