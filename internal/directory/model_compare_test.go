@@ -53,8 +53,8 @@ func (r *run) compareSessions(names int) {
 			continue
 		}
 		ns, ok := d.SessionNamespace(id)
-		if !ok || ns != s.namespace || d.NamespacePath(ns) != m.path(ns) || !slices.Equal(d.Parents(ns), m.chain(ns)) || d.Watches(id) != len(s.watches) {
-			r.fail("session %d is in %d (%s, %v) with %d watches, want %+v", id, ns, d.NamespacePath(ns), d.Parents(ns), d.Watches(id), s)
+		if !ok || ns != s.namespace || d.NamespacePath(ns) != m.path(ns) || !slices.Equal(parents(d, ns), m.chain(ns)) || d.Watches(id) != len(s.watches) {
+			r.fail("session %d is in %d (%s, %v) with %d watches, want %+v", id, ns, d.NamespacePath(ns), parents(d, ns), d.Watches(id), s)
 		}
 		if d.Repeats(id, s.sequence) != (s.sequence != 0) || d.Repeats(id, s.sequence+1) {
 			r.fail("session %d repeats %d: %t", id, s.sequence, d.Repeats(id, s.sequence))

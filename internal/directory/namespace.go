@@ -52,15 +52,6 @@ func (d *Directory) path(ns *namespace) string {
 	return d.path(d.namespaces[ns.parent]) + "/" + ns.name
 }
 
-// Parents returns the namespaces to search for a name, innermost first. It never changes while the namespace exists.
-func (d *Directory) Parents(id ID) []ID {
-	var chain []ID
-	for ns := d.namespaces[id]; ns != nil; ns = d.namespaces[ns.parent] {
-		chain = append(chain, ns.id)
-	}
-	return chain
-}
-
 // Step is one namespace in the search for a name.
 type Step struct {
 	Namespace ID
