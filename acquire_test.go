@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/switchboard-ipc/switchboard"
+	"github.com/switchboard-ipc/switchboard/internal/leaktest"
 	"github.com/switchboard-ipc/switchboard/mach"
 	"github.com/switchboard-ipc/switchboard/network"
 )
@@ -61,7 +62,7 @@ func acquire(t *testing.T, c *switchboard.Client, network string, opts ...switch
 func sameDescriptors(t *testing.T, before int) {
 	t.Helper()
 	eventually(t, func() error {
-		if after := descriptors(); after > before {
+		if after := leaktest.Descriptors(); after > before {
 			return fmt.Errorf("there are %d descriptors, and were %d", after, before)
 		}
 		return nil
@@ -80,7 +81,7 @@ func TestAcquire(t *testing.T) {
 	serveNetworks(t, dir)
 	c := newClient(dir)
 	defer c.Close()
-	before := descriptors()
+	before := leaktest.Descriptors()
 	one := acquire(t, c, "shared", switchboard.AcquireID("one"), switchboard.AcquireKind(switchboard.DatagramInterface))
 	two := acquire(t, c, "shared", switchboard.AcquireID("two"), switchboard.AcquireKind(switchboard.DatagramInterface), switchboard.AcquireDriver("user"))
 	for _, l := range []*switchboard.Lease{one, two} {
@@ -139,7 +140,7 @@ func TestAcquireRefused(t *testing.T) {
 	serveNetworks(t, dir)
 	c := newClient(dir)
 	defer c.Close()
-	before := descriptors()
+	before := leaktest.Descriptors()
 	for _, test := range []struct {
 		network string
 		opts    []switchboard.AcquireOption
@@ -286,7 +287,7 @@ func TestAcquireOddService(t *testing.T) {
 	c := newClient(dir)
 	defer c.Close()
 	c.SetPatience(50 * time.Millisecond)
-	before := descriptors()
+	before := leaktest.Descriptors()
 	if _, err := c.Acquire(context.Background(), "shared"); !errors.Is(err, switchboard.ErrTryAgain) || !strings.Contains(err.Error(), "has not answered for 50ms") {
 		t.Errorf("one that does not answer: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard/internal/leaktest"
 	"github.com/switchboard-ipc/switchboard/mach"
 )
 
@@ -323,7 +324,7 @@ func TestPipelining(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer receive.Close()
-	before := descriptors()
+	before := leaktest.Descriptors()
 	var work sync.WaitGroup
 	for i := range 32 {
 		work.Go(func() {
@@ -352,7 +353,7 @@ func TestPipelining(t *testing.T) {
 	if _, err := b.Status(ctx, "com.example.echo"); err != nil { // and with it every reply that was late
 		t.Error(err)
 	}
-	waitUntil(t, func() bool { return descriptors() <= before }) // the broker is in this process, and may have closed some
+	waitUntil(t, func() bool { return leaktest.Descriptors() <= before }) // the broker is in this process, and may have closed some
 }
 
 // TestAbandoned: requests that nobody waits for any more do not fill the connection up for ever.

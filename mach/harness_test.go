@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/internal/leaktest"
 	"github.com/switchboard-ipc/switchboard/mach"
 )
 
@@ -34,31 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	r, w, err := os.Pipe() // so that the poller's own descriptors are counted
-	if err != nil {
-		panic(err)
-	}
-	before := descriptors()
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Println(err)
-		code = 1
-	}
-	if after := descriptors(); after != before && code == 0 {
-		fmt.Printf("%d descriptors are open, and there were %d\n", after, before)
-		code = 1
-	}
-	r.Close()
-	w.Close()
-	os.Exit(code)
-}
-
-func descriptors() int {
-	open, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(open)
+	os.Exit(leaktest.Run(m))
 }
 
 // deadline bounds every wait of a test: far above what is needed, for slow machines.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard/internal/leaktest"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/mach"
 	wire "github.com/switchboard-ipc/switchboard/protocol/mach"
@@ -94,7 +95,7 @@ func TestStrangeReplies(t *testing.T) {
 	if _, err := b.Info(expired()); err == nil {
 		t.Fatal("a context that has ended is no obstacle")
 	}
-	before := descriptors()
+	before := leaktest.Descriptors()
 	for name, c := range map[string]struct {
 		answer func(r wire.Request)
 		code   mach.Code
@@ -168,7 +169,7 @@ func TestStrangeReplies(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if after := descriptors() - 1; after != before { // memory
+	if after := leaktest.Descriptors() - 1; after != before { // memory
 		t.Errorf("%d descriptors are open, and there were %d", after, before)
 	}
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/switchboard-ipc/switchboard/internal/leaktest"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/mach"
 	wire "github.com/switchboard-ipc/switchboard/protocol/mach"
@@ -270,9 +271,9 @@ func FuzzReceive(f *testing.F) {
 	}
 	f.Cleanup(func() { a.Close(); b.Close() })
 	f.Fuzz(func(t *testing.T, packet []byte, n, kinds uint8) {
-		before := descriptors()
+		before := leaktest.Descriptors()
 		fuzzReceive(t, packet, [2]int{a.Int(), sealed.Int()}, n%8, kinds)
-		if after := descriptors(); after != before {
+		if after := leaktest.Descriptors(); after != before {
 			t.Fatalf("%d descriptors are open, and there were %d", after, before)
 		}
 	})

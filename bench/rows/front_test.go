@@ -12,7 +12,7 @@ import (
 // TestFront runs the rows about the front of running-process, with the programs in C.
 func TestFront(t *testing.T) {
 	if testing.Short() {
-		t.Skip("measures for seconds")
+		t.Skip("SKIPPED: it measures for seconds, and -short was asked for")
 	}
 	cc, err := exec.LookPath("cc")
 	if err != nil {

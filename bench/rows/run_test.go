@@ -68,7 +68,7 @@ func testOptions(t *testing.T, only string) Options {
 // One test at a time: they set TMPDIR, to see what is left behind.
 func TestRun(t *testing.T) {
 	if testing.Short() {
-		t.Skip("measures for seconds")
+		t.Skip("SKIPPED: it measures for seconds, and -short was asked for")
 	}
 	for _, group := range []string{"connect", "killed", "idle", "launch", "backends", "hostile", "mach"} {
 		t.Run(group, func(t *testing.T) { runGroup(t, testOptions(t, group)) })
