@@ -171,7 +171,7 @@ func (n *networkConn) ask(ctx context.Context, request vmnet.Request) (*networkA
 	case answer, ok := <-waiting:
 		switch {
 		case !ok:
-			return nil, n.failed(n.whyOver())
+			return nil, n.whyOver()
 		case answer.err != nil:
 			return nil, &networkFault{NetworkInvalidReply, answer.err}
 		case answer.root.Has("error"):
@@ -200,11 +200,14 @@ func refusedNetwork(root xpc.Dict) error {
 	return fault
 }
 
-// failed makes a hang-up a failure of the service's.
+// failed says why a request failed: the end of the connection, if that is known, goes before how a write noticed it.
 func (n *networkConn) failed(err error) error {
-	if err == errHungUp {
-		n.mu.Lock()
-		defer n.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.over != nil:
+		return n.over
+	case err == errHungUp:
 		return n.goneLocked()
 	}
 	return err

@@ -90,8 +90,10 @@ func firstOf(ctx context.Context, waiting, doing error) error {
 	switch {
 	case errors.Is(waiting, os.ErrDeadlineExceeded) && ctx.Err() != nil:
 		return ctx.Err()
-	case waiting != nil:
+	case errors.Is(waiting, os.ErrDeadlineExceeded):
 		return waiting
+	case waiting != nil: // a file's RawConn says this in an error of its own
+		return os.ErrClosed
 	case errors.Is(doing, syscall.EPIPE):
 		return errHungUp
 	}
