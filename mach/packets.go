@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
@@ -112,7 +111,7 @@ func (b *Bootstrap) send(ctx context.Context, packet []byte, fds []int) error {
 			b.role <- struct{}{}
 			if !errors.Is(err, syscall.EAGAIN) {
 				b.end(err)
-				return err
+				return b.whyOver()
 			}
 		default: // somebody else reads
 		}
@@ -128,10 +127,8 @@ const roomPause = time.Millisecond
 func (b *Bootstrap) trySend(packet []byte, fds []int) (err error) {
 	cerr := b.raw.Control(func(fd uintptr) { _, err = sys.Send(int(fd), packet, fds...) })
 	switch {
-	case errors.Is(cerr, os.ErrClosed):
+	case cerr != nil: // it was closed meanwhile, which a file's RawConn says in an error of its own
 		return b.whyOver()
-	case cerr != nil:
-		return cerr
 	case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
 		return errHungUp
 	}

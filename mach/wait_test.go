@@ -6,6 +6,7 @@ package mach_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/mach"
@@ -33,4 +34,31 @@ func TestWait(t *testing.T) {
 		wantIs(t, "the end", <-ended, mach.ErrClosed)
 	}
 	wantIs(t, "after the end", b.Wait(ctx), mach.ErrClosed)
+}
+
+// TestCloseUnderCalls: a connection that is closed under calls, wherever they are, is one that was closed, and no bad descriptor.
+func TestCloseUnderCalls(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), newBroker(t)
+	for range 500 {
+		b := connect(t, mach.Options{RuntimeDir: dir})
+		var calls, under sync.WaitGroup
+		under.Add(4)
+		for range 4 {
+			calls.Go(func() {
+				begun := sync.OnceFunc(under.Done)
+				for {
+					_, err := b.Info(ctx)
+					begun()
+					if err != nil {
+						wantIs(t, "a call", err, mach.ErrClosed)
+						return
+					}
+				}
+			})
+		}
+		under.Wait()
+		b.Close()
+		calls.Wait()
+	}
 }
