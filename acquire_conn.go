@@ -160,11 +160,11 @@ func (n *networkConn) ask(ctx context.Context, request vmnet.Request) (*networkA
 	}
 	packet, _, err := xpc.Message{Kind: xpc.KindMessage, Token: token, Root: request.Dict()}.Append(nil, nil)
 	if err != nil {
-		n.forget(token)
+		n.forget(token, waiting)
 		return nil, &Error{Code: CodeUsage, Text: err.Error(), Err: err}
 	}
 	if err := n.out.send(ctx, packet); err != nil {
-		n.forget(token)
+		n.forget(token, waiting)
 		return nil, n.failed(err)
 	}
 	select {
@@ -180,7 +180,7 @@ func (n *networkConn) ask(ctx context.Context, request vmnet.Request) (*networkA
 		}
 		return answer, nil
 	case <-ctx.Done():
-		if answer := n.forget(token); answer != nil {
+		if answer := n.forget(token, waiting); answer != nil {
 			answer.close()
 		}
 		return nil, ctx.Err()
@@ -230,11 +230,12 @@ func (n *networkConn) begin() (token uint32, waiting chan *networkAnswer, err er
 }
 
 // forget gives up a request. It returns the answer if there is one by now.
-func (n *networkConn) forget(token uint32) *networkAnswer {
+func (n *networkConn) forget(token uint32, waiting chan *networkAnswer) *networkAnswer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	waiting := n.pending[token]
-	delete(n.pending, token)
+	if n.pending[token] == waiting { // else it is answered, and the token perhaps another's
+		delete(n.pending, token)
+	}
 	select {
 	case answer := <-waiting:
 		return answer

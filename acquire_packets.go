@@ -13,10 +13,11 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
 
-// packetEnd is one end of a SEQPACKET pair or connection of ours.
+// packetEnd is one end of a SEQPACKET pair or connection of ours. Many may send, and one receives.
 type packetEnd struct {
-	file *os.File
-	raw  syscall.RawConn
+	file    *os.File
+	raw     syscall.RawConn
+	sending chan struct{} // holds one token: who takes it may send. The deadline is the file's, and not to be felt by other senders
 }
 
 func newPacketEnd(fd *sys.FD, name string) (*packetEnd, error) {
@@ -26,7 +27,9 @@ func newPacketEnd(fd *sys.FD, name string) (*packetEnd, error) {
 		file.Close()
 		return nil, err
 	}
-	return &packetEnd{file, raw}, nil
+	e := &packetEnd{file, raw, make(chan struct{}, 1)}
+	e.sending <- struct{}{}
+	return e, nil
 }
 
 func (e *packetEnd) close() { e.file.Close() }
@@ -36,27 +39,33 @@ func (e *packetEnd) shutDown() {
 	_ = e.raw.Control(func(fd uintptr) { _ = sys.Shutdown(int(fd)) })
 }
 
-// limit has reads and writes end with ctx. The returned function ends that.
-func (e *packetEnd) limit(ctx context.Context) (stop func()) {
+// limit has reads or writes end with ctx, by their deadline. The returned function ends that.
+func limit(ctx context.Context, set func(time.Time) error) (stop func()) {
 	if ctx.Done() == nil {
 		return func() {}
 	}
 	woken := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
-		_ = e.file.SetDeadline(time.Unix(1, 0))
+		_ = set(time.Unix(1, 0))
 		close(woken)
 	})
 	return func() {
 		if !cancel() {
 			<-woken
-			_ = e.file.SetDeadline(time.Time{})
+			_ = set(time.Time{})
 		}
 	}
 }
 
 // send sends a packet, and waits for room as long as ctx lasts.
 func (e *packetEnd) send(ctx context.Context, packet []byte, fds ...int) (err error) {
-	defer e.limit(ctx)()
+	select {
+	case <-e.sending:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { e.sending <- struct{}{} }()
+	defer limit(ctx, e.file.SetWriteDeadline)()
 	werr := e.raw.Write(func(fd uintptr) bool {
 		_, err = sys.Send(int(fd), packet, fds...)
 		return err != syscall.EAGAIN
@@ -66,7 +75,7 @@ func (e *packetEnd) send(ctx context.Context, packet []byte, fds ...int) (err er
 
 // receive reads a packet into b as long as ctx lasts. A hang-up is errHungUp.
 func (e *packetEnd) receive(ctx context.Context, b *sys.Buffer) (packet []byte, err error) {
-	defer e.limit(ctx)()
+	defer limit(ctx, e.file.SetReadDeadline)()
 	var n int
 	rerr := e.raw.Read(func(fd uintptr) bool {
 		n, err = b.Recv(int(fd))
