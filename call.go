@@ -17,6 +17,7 @@ type call struct {
 	packet  []byte                // header and payload; the header is written when it is sent
 	build   func(b []byte) []byte // appends the payload, anew for each connection; nil: it is in packet already
 	fd      *sys.FD               // goes with it, and stays its owner's; or nil
+	own     bool                  // the call is that owner
 	changes bool                  // it has a sequence
 	locked  bool                  // it holds the token of clientSession.change
 	bound   bool                  // it is about what this connection holds: done when the connection is lost
@@ -52,6 +53,13 @@ func newCall(op session.Op, build func(b []byte) []byte) *call {
 
 // void reports whether the call means nothing on another connection. clientSession.sending is held, or the role.
 func (cl *call) void() bool { return cl.bound || cl.once && cl.sent != nil }
+
+// release closes what is the call's own, once nobody sends it any more.
+func (cl *call) release() {
+	if cl.own {
+		cl.fd.Close()
+	}
+}
 
 func (cl *call) finished() bool { return len(cl.done) > 0 }
 

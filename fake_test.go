@@ -196,7 +196,7 @@ func (f *fakeSession) receive(op session.Op) (session.Header, []byte) {
 }
 
 func (f *fakeSession) reply(h session.Header, payload []byte) {
-	h.Kind = session.KindReply
+	h.Kind, h.Descriptors = session.KindReply, 0
 	f.c.Write(append(h.Append(nil), payload...))
 }
 
@@ -247,6 +247,59 @@ func TestLostReply(t *testing.T) {
 	}
 	fake.reply(h, nil)
 	noError(t, <-listening)
+}
+
+// TestDoorClosedOnTheWay: a door that is closed while a new broker is asked for what was held is not asked for, and spoils nothing.
+func TestDoorClosedOnTheWay(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	fake := newFakeSession(t, dir)
+	c := client(t, dir)
+	type held struct {
+		space *switchboard.Namespace
+		door  *os.File
+	}
+	made := make(chan held, 1)
+	go func() {
+		space, err := c.Namespace(ctx, "ci")
+		if err != nil {
+			t.Error(err)
+		}
+		door, err := space.Door(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		made <- held{space, door}
+	}()
+	joined := func() {
+		h, _ := fake.receive(session.OpNamespace)
+		fake.reply(h, session.NamespaceReply{Namespace: 2, Path: "/ci"}.Append(nil))
+	}
+	fake.greet(session.HelloReply{Broker: [16]byte{1}})
+	joined()
+	h, _ := fake.receive(session.OpDoor)
+	fake.reply(h, session.DoorReply{Lease: 7}.Append(nil))
+	was := <-made
+	defer was.door.Close()
+	fake.hangUp()
+	fake.greet(session.HelloReply{Broker: [16]byte{2}})
+	h, _ = fake.receive(session.OpNamespace)
+	noError(t, was.space.Close())
+	eventually(t, func() error {
+		if !sys.HungUp(int(was.door.Fd())) {
+			return errors.New("the door is open")
+		}
+		return nil
+	})
+	fake.reply(h, session.NamespaceReply{Namespace: 2, Path: "/ci"}.Append(nil))
+	lookedUp := make(chan error, 1)
+	go func() {
+		_, err := c.LookUp(ctx, "com.example.a")
+		lookedUp <- err
+	}()
+	h, _ = fake.receive(session.OpLookUp)
+	fake.reply(h, session.LookUpReply{Code: session.Unavailable, Text: "for a test"}.Append(nil))
+	wantError(t, <-lookedUp, switchboard.ErrUnavailable, "for a test")
 }
 
 // TestUnknownAfterCrash: a broker that does not know a name may be one that has not heard yet what this Client holds. It is asked again

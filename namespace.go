@@ -148,7 +148,9 @@ func (c *Client) Door(ctx context.Context) (*os.File, error) {
 type heldDoor struct {
 	session   *clientSession
 	namespace *Namespace // nil: the Client's own
-	end       *sys.FD
+
+	mu  sync.Mutex // held while the end is closed, or duplicated
+	end *sys.FD
 }
 
 func (s *clientSession) openDoor(ctx context.Context, d *heldDoor) (*os.File, error) {
@@ -170,7 +172,23 @@ func (s *clientSession) openDoor(ctx context.Context, d *heldDoor) (*os.File, er
 
 func (d *heldDoor) close() {
 	d.session.release(d)
+	d.shut()
+}
+
+func (d *heldDoor) shut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.end.Close()
+}
+
+// duplicate returns a duplicate of the end, or errUnwanted if that is closed.
+func (d *heldDoor) duplicate() (*sys.FD, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.end.Int() < 0 {
+		return nil, errUnwanted
+	}
+	return sys.Dup(d.end.Int())
 }
 
 func (d *heldDoor) request() *call {
@@ -198,4 +216,4 @@ func (d *heldDoor) granted(payload []byte, _ *sys.Buffer) (uint64, error) {
 	return m.Lease, nil
 }
 
-func (d *heldDoor) lost(error) { d.end.Close() }
+func (d *heldDoor) lost(error) { d.shut() }

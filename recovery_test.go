@@ -140,6 +140,7 @@ func stopBroker(t testing.TB, pid int) {
 	t.Helper()
 	p := must[*os.Process](t)(os.FindProcess(pid))
 	noError(t, p.Kill())
+	noError(t, p.Release()) // its pidfd counts
 }
 
 // eventually repeats f, with pauses, until it succeeds.

@@ -182,6 +182,7 @@ func (s *clientSession) exchange(ctx context.Context, r *restore) error {
 func (s *clientSession) giveUp(r *restore) {
 	if r.call != nil {
 		s.take(r.call.id)
+		r.call.release()
 		if !r.greeted {
 			// The broker may read this HELLO yet, and must not take the next connection for its continuation.
 			s.id = newID()
@@ -197,10 +198,13 @@ func (s *clientSession) giveUp(r *restore) {
 func (s *clientSession) obtainAgain(ctx context.Context, r *restore) error {
 	for len(r.held) > 0 {
 		h := r.held[0]
+		var err error
 		if r.call == nil {
-			r.call = s.obtainCall(h, true)
+			r.call, err = s.callAgain(h)
 		}
-		err := s.exchange(ctx, r)
+		if err == nil {
+			err = s.exchange(ctx, r)
+		}
 		var refused *Error
 		switch {
 		case err == nil, errors.Is(err, errUnwanted):
@@ -214,4 +218,24 @@ func (s *clientSession) obtainAgain(ctx context.Context, r *restore) error {
 		r.held = r.held[1:]
 	}
 	return nil
+}
+
+// callAgain makes the call that obtains h again. Whose holding it is may give it up at any moment: errUnwanted says that he has, and a
+// descriptor is the call's own.
+func (s *clientSession) callAgain(h holding) (*call, error) {
+	s.mu.Lock()
+	wanted := slices.Contains(s.held, h)
+	s.mu.Unlock()
+	if !wanted {
+		return nil, errUnwanted
+	}
+	cl := s.obtainCall(h, true)
+	if d, ok := h.(*heldDoor); ok {
+		end, err := d.duplicate()
+		if err != nil {
+			return nil, err
+		}
+		cl.fd, cl.own = end, true
+	}
+	return cl, nil
 }

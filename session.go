@@ -237,6 +237,7 @@ func (s *clientSession) finish(cl *call, err error) {
 	if cl.lost != nil && err != nil {
 		cl.lost(err)
 	}
+	cl.release()
 	s.unlockChange(cl)
 	cl.done <- struct{}{}
 }
