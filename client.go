@@ -60,8 +60,9 @@ type Client struct {
 
 	mu       sync.Mutex // guards what follows
 	closed   bool
-	starting *start       // the attempt to start a broker that is under way
-	passed   map[int]bool // descriptors of LISTEN_FDS that a Listener uses
+	starting *start             // the attempt to start a broker that is under way
+	passed   map[int]bool       // descriptors of LISTEN_FDS that a Listener uses
+	asking   map[*Conn]struct{} // that wait for a verdict
 	work     sync.WaitGroup
 }
 
@@ -100,6 +101,11 @@ func (c *Client) Close() error {
 	c.closed = true
 	c.mu.Unlock()
 	c.cancel(errClosed)
+	c.mu.Lock()
+	for conn := range c.asking {
+		conn.wake()
+	}
+	c.mu.Unlock()
 	c.session.close()
 	c.work.Wait()
 	return nil
@@ -124,6 +130,24 @@ func (c *Client) enter() bool {
 	if !c.closed {
 		c.work.Add(1)
 	}
+	return !c.closed
+}
+
+// asks has Close wake who waits for a verdict on conn, until answered.
+func (c *Client) asks(conn *Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asking == nil {
+		c.asking = make(map[*Conn]struct{})
+	}
+	c.asking[conn] = struct{}{}
+}
+
+// answered ends that; false: the Client is closed, and the connection of no use.
+func (c *Client) answered(conn *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.asking, conn)
 	return !c.closed
 }
 

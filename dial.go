@@ -118,7 +118,11 @@ func (c *Client) dialOnce(ctx context.Context, request *dial.Request, r *retry) 
 	q := questions.Get().(*question)
 	defer questions.Put(q)
 	q.line = request.Append(q.line[:0])
+	c.asks(conn)
 	verdict, err := q.ask(ctx, c, conn, r)
+	if !c.answered(conn) {
+		err = errClosed
+	}
 	if err == nil && verdict.Path == "" && verdict.Code == session.OK {
 		conn.cred, conn.pidfd = q.cred, newPIDFD(q.pidfd)
 		return conn, nil

@@ -101,14 +101,37 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestNoVerdict: attempts end with the context, or by themselves.
+// TestNoVerdict: attempts end with the context, with the patience, and with the Client.
 func TestNoVerdict(t *testing.T) {
 	t.Parallel()
 	dir := runtimeDir(t)
-	fakeVerdicts(t, dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(testContext(t))
+	l := must[net.Listener](t)(net.Listen("unix", filepath.Join(dir, "broker.sock")))
+	defer l.Close()
+	calls, held := 0, make(chan net.Conn)
+	serve(t, l, func(c net.Conn) {
+		switch calls++; calls {
+		case 3:
+			cancel()
+		case 4:
+			held <- c
+			return
+		}
+		c.Close()
+	})
 	_, err := client(t, dir).Dial(ctx, "com.example.a")
+	wantError(t, err, switchboard.ErrTryAgain, "com.example.a", "closed the connection")
+
+	c := client(t, dir)
+	failed := dialing(testContext(t), c, "com.example.a")
+	conn := <-held
+	defer conn.Close()
+	noError(t, c.Close())
+	wantError(t, <-failed, net.ErrClosed)
+
+	c = client(t, dir)
+	c.SetPatience(short)
+	_, err = c.Dial(forever(t), "com.example.a")
 	wantError(t, err, switchboard.ErrTryAgain, "com.example.a", "closed the connection")
 }
 

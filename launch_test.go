@@ -165,7 +165,7 @@ func TestSlowVerdict(t *testing.T) {
 	dir := runtimeDir(t)
 	f := newFakeBroker(t, dir)
 	c := client(t, dir)
-	c.SetPatience(short)
+	c.SetPatience(time.Second) // in which the test has to answer
 	called := dialing(forever(t), c, "com.example.up")
 	conn := must[net.Conn](t)(f.calls.Accept())
 	defer conn.Close()

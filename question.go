@@ -64,9 +64,13 @@ func (q *question) ask(ctx context.Context, c *Client, conn *Conn, r *retry) (di
 		_ = conn.file.SetReadDeadline(time.Now().Add(patience))
 	}
 	if ctx.Done() != nil {
-		stopped = context.AfterFunc(ctx, func() { conn.file.SetReadDeadline(time.Unix(1, 0)) })
+		stopped = context.AfterFunc(ctx, conn.wake)
 	}
 	for {
+		if c.ctx.Err() != nil { // looked at with the deadline set: it may have undone that of Close
+			stopped()
+			return dial.Verdict{}, errClosed
+		}
 		err := conn.raw.Read(q.step)
 		if err == nil {
 			err = q.err
@@ -101,6 +105,9 @@ func (q *question) ask(ctx context.Context, c *Client, conn *Conn, r *retry) (di
 		}
 	}
 }
+
+// wake ends the wait for a verdict.
+func (c *Conn) wake() { _ = c.file.SetReadDeadline(time.Unix(1, 0)) }
 
 // advance is called by the poller's rules: it returns false to be called again when there is something to read. The first time it sends the
 // line and reads nothing, as the answer cannot be there yet: the socket was armed before.

@@ -2,15 +2,11 @@
 
 package switchboard
 
-import (
-	"time"
-
-	"github.com/switchboard-ipc/switchboard/protocol/session"
-)
+import "github.com/switchboard-ipc/switchboard/protocol/session"
 
 const (
-	maxEvents = 65536       // of a Watcher that nobody reads
-	graceTime = time.Second // for owners to claim their names from a new broker, before they count as gone
+	maxEvents = 65536           // of a Watcher that nobody reads
+	graceTime = 2 * longestWait // for owners to claim their names from a new broker, before they count as gone: they look for it that often
 )
 
 // watchedNames makes events of what brokers tell: one after the other, and the same one again.
