@@ -137,6 +137,12 @@ func (s *socket) close() {
 	s.UnixListener.Close()
 }
 
+// isTemporary reports whether an error says that the system, or this process, is short of something.
+func isTemporary(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && sys.IsTemporary(errno)
+}
+
 // acceptPause is how long to wait when descriptors are short.
 const acceptPause = 50 * time.Millisecond
 
@@ -147,8 +153,7 @@ func (s *socket) next(shed func() bool, closed <-chan struct{}) (*net.UnixConn, 
 		if err == nil {
 			return c, nil
 		}
-		var errno syscall.Errno
-		if !errors.As(err, &errno) || !sys.IsTemporary(errno) {
+		if !isTemporary(err) {
 			return nil, err
 		}
 		pause := acceptPause

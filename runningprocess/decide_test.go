@@ -207,6 +207,14 @@ func TestFewDescriptors(t *testing.T) {
 	}
 }
 
+// TestNoDescriptorToKnow has a backend that has no descriptor to read its own program by: it waits for one.
+func TestNoDescriptorToKnow(t *testing.T) {
+	p := newPaths(t)
+	p.start(t, nil, envFiles+"=40", envUseUp+"=1", "GOMAXPROCS=1")
+	c := dialTest(t, p.backend)
+	probeOn(t, c)
+}
+
 // TestFullQueue has nobody accept: what does not fit waits in the kernel, and all are served in the end.
 func TestFullQueue(t *testing.T) {
 	p := newPaths(t)

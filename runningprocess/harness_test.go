@@ -26,7 +26,8 @@ const (
 	lane     = 0xF415 // of the test requests
 	patient  = 20 * time.Second
 	envRole  = "RUNNING_PROCESS_TEST_ROLE"
-	envFiles = "RUNNING_PROCESS_TEST_FILES" // limit on descriptors
+	envFiles = "RUNNING_PROCESS_TEST_FILES"  // limit on descriptors
+	envUseUp = "RUNNING_PROCESS_TEST_USE_UP" // all of them, until the program has looked for one
 	space    = "explicit:test"
 )
 
@@ -47,7 +48,29 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(3)
 	}
+	if os.Getenv(envUseUp) != "" {
+		useUp(l)
+	}
 	serve(l)
+}
+
+// useUp takes all descriptors, and gives them back.
+func useUp(l *Listener) {
+	var all []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		all = append(all, f)
+	}
+	select {
+	case <-l.identity.done:
+	case <-time.After(2 * acceptPause):
+	}
+	for _, f := range all {
+		f.Close()
+	}
 }
 
 // serve answers until the Listener ends: a frame on the lane with how it came and what this process is; other bytes with "legacy:" and them.

@@ -22,15 +22,26 @@ type identity struct {
 	err     error
 }
 
-// know finds it out in the background: a large program takes a while to hash, and listening must not wait for that.
-func know(endpoint envelope.Endpoint, started time.Time) *identity {
+// know finds it out in the background: a large program takes a while to hash, and listening must not wait for that. Clients may have all
+// descriptors meanwhile: then it waits for one, until closed.
+func know(endpoint envelope.Endpoint, started time.Time, closed <-chan struct{}) *identity {
 	id := &identity{done: make(chan struct{})}
 	id.process = envelope.DaemonProcess{
 		PID: uint32(os.Getpid()), IPCEndpoint: &endpoint, StartedAtUnixMS: uint64(started.UnixMilli()), ExeHashAlgorithm: envelope.HashAlgorithm,
 	}
 	go func() {
 		defer close(id.done)
-		if err := id.find(); err != nil {
+		err := id.find()
+		for isTemporary(err) {
+			select {
+			case <-time.After(acceptPause):
+			case <-closed:
+				id.err = net.ErrClosed
+				return
+			}
+			err = id.find()
+		}
+		if err != nil {
 			id.err = fmt.Errorf("runningprocess: cannot find out what this program is, and so the broker cannot: %w", err)
 		}
 	}()

@@ -65,7 +65,7 @@ func Listen() (*Listener, error) {
 		}
 		l.tasks.Go(l.takeHandoffs)
 	}
-	l.identity = know(envelope.Endpoint{NamespaceID: os.Getenv(envNamespace), Path: path}, started)
+	l.identity = know(envelope.Endpoint{NamespaceID: os.Getenv(envNamespace), Path: path}, started, l.closed)
 	go func() {
 		if <-l.identity.done; l.identity.err != nil {
 			l.end(l.identity.err)
