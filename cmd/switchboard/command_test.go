@@ -41,7 +41,7 @@ func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 // otherCommand makes any process that knows only the broker in dir.
 func otherCommand(t *testing.T, dir, program string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 6*scriptTimeout) // a tour takes its time on a busy machine
+	ctx, cancel := context.WithTimeout(context.Background(), 3*scriptTimeout) // a tour takes its time on a busy machine
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), envRuntimeDir+"="+dir, "XDG_RUNTIME_DIR="+dir)

@@ -33,7 +33,7 @@ func demoProcess(t *testing.T, args ...string) (cmd *exec.Cmd, temporary string)
 // processes, each of which needs its time with the race detector on a busy machine.
 func demoIn(t *testing.T, temporary string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 6*scriptTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*scriptTimeout)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "switchboard", append([]string{"demo"}, args...)...)
 	services, err := networkFolder()

@@ -86,7 +86,7 @@ func withNumpy() string {
 }
 
 // scriptTimeout bounds every wait of a script.
-const scriptTimeout = 20 * time.Second
+const scriptTimeout = time.Minute
 
 // endBroker ends the broker of a folder, if one runs, and waits until it has.
 func endBroker(dir string) {

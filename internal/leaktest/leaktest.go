@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -21,15 +22,32 @@ func Run(m *testing.M) int {
 	defer w.Close()
 	before := Descriptors()
 	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
+	if code != 0 {
+		return code
+	}
+	end := time.Now().Add(patience)
+	for err = left(before); err != nil && time.Now().Before(end); err = left(before) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
 		fmt.Println(err)
-		code = 1
+		return 1
 	}
-	if after := Descriptors(); after != before && code == 0 {
-		fmt.Printf("%d descriptors are open, and there were %d\n", after, before)
-		code = 1
+	return 0
+}
+
+// patience is how long what ends by itself may take on a busy machine.
+const patience = 10 * time.Second
+
+// left says what is left behind.
+func left(before int) error {
+	if err := goleak.Find(); err != nil {
+		return err
 	}
-	return code
+	if after := Descriptors(); after != before {
+		return fmt.Errorf("%d descriptors are open, and there were %d", after, before)
+	}
+	return nil
 }
 
 // Descriptors returns how many descriptors this process has, the one that it counts with included.
