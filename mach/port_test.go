@@ -254,13 +254,16 @@ func TestContexts(t *testing.T) {
 	wantIs(t, "call", second(send.Call(soon, &mach.Message{ID: 1})), context.DeadlineExceeded)
 
 	// A call that was given up leaves its message, whose reply goes nowhere.
-	short, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
-	wantIs(t, "call", second(send.Call(short, &mach.Message{ID: 2})), context.DeadlineExceeded)
+	calling, giveUp := context.WithCancel(testContext(t))
+	defer giveUp()
+	called := make(chan error, 1)
+	go func() { called <- second(send.Call(calling, &mach.Message{ID: 2})) }()
 	m, err := receive.Receive(testContext(t))
 	if err != nil || m.ID != 2 {
 		t.Fatalf("%+v, %v", m, err)
 	}
+	giveUp()
+	wantIs(t, "call", <-called, context.Canceled)
 	wantCode(t, "late reply", m.Reply.Send(testContext(t), &mach.Message{}), mach.ServerDied)
 	m.Close()
 
