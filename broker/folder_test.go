@@ -190,18 +190,18 @@ func TestFolderReplaced(t *testing.T) {
 
 func TestIdleExit(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, brokerOptions{IdleExit: 300 * time.Millisecond})
+	b := startBroker(t, brokerOptions{IdleExit: 2 * time.Second}) // in which the name must be claimed
 	b.ended = true
 	s := open(t, b.dir)
 	lease := s.own("com.example.a")
-	held := time.After(900 * time.Millisecond)
+	held := time.After(3 * time.Second)
 	select {
 	case <-b.done:
 		t.Fatal("the broker ended while a name was held")
 	case <-held:
 	}
 	s.call(session.OpRelease, session.Release{Lease: lease}.Append(nil))
-	if bye := parse(t, session.ParseBye, s.event(session.OpBye)); bye.Code != session.TryAgain || !strings.Contains(bye.Reason, "nobody has held a lease for 300ms") {
+	if bye := parse(t, session.ParseBye, s.event(session.OpBye)); bye.Code != session.TryAgain || !strings.Contains(bye.Reason, "nobody has held a lease for 2s") {
 		t.Errorf("BYE %d %q", bye.Code, bye.Reason)
 	}
 	b.exited()

@@ -20,7 +20,7 @@ import (
 // An acknowledgement that is queued in time counts, also when the owner does not read its replies.
 func TestAcknowledgedBehindUnsentReplies(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, brokerOptions{Limits: broker.Limits{TakeOver: 400 * time.Millisecond}})
+	b := startBroker(t, brokerOptions{Limits: broker.Limits{TakeOver: 4 * time.Second}})
 	s := open(t, b.dir)
 	s.own("com.example.up")
 	c := dial(t, b.dir, "DIAL com.example.up\n")

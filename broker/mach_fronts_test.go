@@ -127,11 +127,10 @@ func TestMachEnd(t *testing.T) {
 // TestMachIdleExit: a port keeps the broker, as any lease does.
 func TestMachIdleExit(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, brokerOptions{IdleExit: 300 * time.Millisecond})
+	b := startBroker(t, brokerOptions{IdleExit: 2 * time.Second}) // in which the port must be checked in
 	c := bootstrap(t, b.dir)
 	c.checkIn("com.example.busy")
-	for range 20 {
-		time.Sleep(30 * time.Millisecond)
+	for held := time.Now(); time.Since(held) < 3*time.Second; time.Sleep(30 * time.Millisecond) {
 		c.lookUp("com.example.busy").close()
 	}
 	b.ended = true

@@ -65,18 +65,17 @@ func portQueueSurvives(t *testing.T, uid int) {
 	passes(c.lookUp("queue"), last)
 }
 
-// orphaned has an owner leave something to its process group, and returns who that is. A message was sent before.
-func orphaned(t *testing.T, b *testBroker, c *machConn, args ...string) (orphan int) {
+// leaver starts an owner that leaves something to its process group when it ends, and returns to whom. A message was sent before.
+func leaver(t *testing.T, b *testBroker, c *machConn, args ...string) (owner *process, orphan int) {
 	t.Helper()
 	c.createService("port").post(numbered(1))
-	owner := porter(t, b, "orphan", append([]string{"port"}, args...)...)
+	owner = porter(t, b, "orphan", append([]string{"port"}, args...)...)
 	orphan, err := strconv.Atoi(owner.expect("checked in"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Kill(orphan, syscall.SIGKILL) })
-	owner.kill()
-	return orphan
+	return owner, orphan
 }
 
 // stays fails unless check_in is refused for a while: far longer than the broker needs to find out.
@@ -97,7 +96,8 @@ func TestPortWaitsForOrphans(t *testing.T) {
 			b := startBroker(t, brokerOptions{Mach: broker.Mach{ReturnTimeout: deadline}})
 			b.undeclares("port")
 			c := bootstrap(t, b.dir)
-			orphan := orphaned(t, b, c, args...)
+			owner, orphan := leaver(t, b, c, args...)
+			owner.kill()
 			send := c.lookUp("port")
 			send.post(numbered(2))
 			stays(c)
@@ -121,9 +121,10 @@ func TestPortIsMadeAnew(t *testing.T) {
 	b := startBroker(t, brokerOptions{Mach: broker.Mach{ReturnTimeout: 50 * time.Millisecond}})
 	b.undeclares("port")
 	c := bootstrap(t, b.dir)
-	orphaned(t, b, c)
+	owner, _ := leaver(t, b, c)
 	send := c.lookUp("port")
 	answer := send.question()
+	owner.kill() // not before: who looks the port up later may find it made anew
 	answer.died()
 	port := c.checkInSoon("port")
 	if err := send.send(numbered(2)); err != syscall.EPIPE {
@@ -139,7 +140,8 @@ func TestPortOfGroupIsKept(t *testing.T) {
 	b := startBroker(t, brokerOptions{Mach: broker.Mach{ReturnTimeout: 50 * time.Millisecond}})
 	b.undeclares("port")
 	c := bootstrap(t, b.dir)
-	orphaned(t, b, c, "holds=no")
+	owner, _ := leaver(t, b, c, "holds=no")
+	owner.kill()
 	port := c.checkInSoon("port")
 	if n := number(port.next()); n != 1 {
 		t.Errorf("message %d came, not 1", n)

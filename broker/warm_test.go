@@ -40,6 +40,7 @@ func TestWarmServices(t *testing.T) {
 			if !sys.IsLocal(programs) {
 				t.Skip("SKIPPED: the temporary folder is in a file system that is not remembered")
 			}
+			began := time.Now()
 			for _, err := range []error{os.Mkdir(folder, 0o700), os.WriteFile(file, []byte("first"), 0o600), os.WriteFile(program, []byte("build"), 0o700)} {
 				if err != nil {
 					t.Fatal(err)
@@ -48,8 +49,8 @@ func TestWarmServices(t *testing.T) {
 			loaded := servedef.Loaded{Definition: envelope.ServiceDefinition{ServiceName: "tool", BinaryPath: program}, Path: file}
 			definition := directory.Definition{Version: "1.0.0", Run: directory.Command{Argv: []string{program}}}
 			var w warmServices
-			if w.note(key, folder, loaded, definition, time.Now(), 0); w.recall(key, 0) != nil {
-				t.Error("what has just changed is remembered")
+			if w.note(key, folder, loaded, definition, began, 0); w.recall(key, 0) != nil {
+				t.Error("what has changed since is remembered")
 			}
 			time.Sleep(100 * time.Millisecond)
 			if w.note(key, folder, loaded, definition, time.Now(), 0); len(w.recall(key, 0)) != 1 {
