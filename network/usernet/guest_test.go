@@ -40,6 +40,41 @@ func TestGuestThatDoesNotRead(t *testing.T) {
 	deaf.Close()
 }
 
+// Who hangs up has done nothing wrong, whether something is on its way to it or lies unread.
+func TestGuestHangsUp(t *testing.T) {
+	n := newNetwork(t, nil)
+	m := newMachine(t, n, usernet.Stream, "m")
+	frame := udpFrame(m.MAC(), everybody, m.at(1), netip.MustParseAddrPort("255.255.255.255:9"), make([]byte, 1000))
+	for _, kind := range kinds {
+		for i := range 20 {
+			g, end, err := n.Connect(kind, usernet.GuestConfig{MAC: usernet.MAC("a")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				m.wire.send(frame)
+			}
+			if i%2 == 0 {
+				if _, err := end.Read(make([]byte, 1)); err != nil { // the rest lies there
+					t.Fatal(err)
+				}
+			}
+			end.Close()
+			for gone := false; !gone; {
+				m.wire.send(frame) // the end of a datagram socket does not show otherwise
+				select {
+				case <-g.Done():
+					gone = true
+				case <-time.After(time.Millisecond):
+				}
+			}
+			if err := g.Err(); err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+	}
+}
+
 // A stream that is not frames ends the guest, who is told why; a datagram socket's end shows when something is sent.
 func TestGuestFaults(t *testing.T) {
 	n := newNetwork(t, nil)

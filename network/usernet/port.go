@@ -72,8 +72,11 @@ func (p *port) send(parts ...[]byte) {
 	p.bytesOut.Add(uint64(size))
 }
 
-// close ends both goroutines, and says why, the first time.
+// close ends both goroutines, and says why, the first time. That the peer hung up is no fault.
 func (p *port) close(err error) {
+	if isHangUp(err) {
+		err = nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -82,6 +85,12 @@ func (p *port) close(err error) {
 	p.closed, p.err, p.queue = true, err, nil
 	p.conn.Close()
 	p.wake.Signal()
+}
+
+// isHangUp reports whether an error says that the peer's end is closed, as a reader or a writer meets it, with or without something
+// unread there.
+func isHangUp(err error) bool {
+	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // write writes what is queued, until the port is closed.
@@ -133,9 +142,6 @@ func (p *port) read(pass func(p *port, frame []byte)) {
 		err = p.readStream(pass)
 	} else {
 		err = p.readPackets(pass)
-	}
-	if err == io.EOF {
-		err = nil
 	}
 	p.close(err)
 }
