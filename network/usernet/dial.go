@@ -84,7 +84,10 @@ func (n *Network) dialTCP(ctx, while context.Context, to netip.AddrPort) (net.Co
 		}
 	}
 	queue.EventUnregister(&entry)
-	if failed != nil {
+	switch {
+	case failed != nil && while.Err() != nil: // the network's end aborts the endpoint, too
+		err = ErrClosed
+	case failed != nil:
 		err = errors.New(failed.String())
 	}
 	if err != nil {

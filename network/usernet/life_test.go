@@ -30,11 +30,10 @@ func resources(t *testing.T) (goroutines, descriptors int) {
 func checkResources(t *testing.T, goroutines, descriptors int) {
 	t.Helper()
 	var g, d int
-	for range 100 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if g, d = resources(t); g <= goroutines && d <= descriptors {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("%d goroutines and %d descriptors, and before %d and %d", g, d, goroutines, descriptors)
 	entries, _ := os.ReadDir("/proc/self/fd")
@@ -211,6 +210,33 @@ func TestDetachCuts(t *testing.T) {
 	end.Close()
 	<-b.Done()
 	checkResources(t, goroutines+10, descriptors) // the guest's own servers do not know of its end
+}
+
+// Who dials a guest while the network is closed is told that it is, however that shows.
+func TestCloseUnderDials(t *testing.T) {
+	for i := range 20 {
+		n := newNetwork(t, nil)
+		g, end, err := n.Connect(usernet.Stream, usernet.GuestConfig{MAC: usernet.MAC("silent")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if _, err := n.Dial(testContext(t), "tcp", netip.AddrPortFrom(g.IP(), 1)); !errors.Is(err, usernet.ErrClosed) {
+					t.Error(err)
+				}
+			})
+		}
+		if i%2 == 0 { // when the gateway asks where the guest is
+			if _, err := end.Read(make([]byte, 1)); err != nil {
+				t.Error(err)
+			}
+		}
+		n.Close()
+		all.Wait()
+		end.Close()
+	}
 }
 
 // Close while guests come, dial and go.
