@@ -251,9 +251,10 @@ func shortTemp(t *testing.T) string {
 	return dir
 }
 
-// publicBinary is a copy of this binary that other users may run; TestMain removes it.
+// publicBinary is a copy of this binary that other users may run; TestMain removes it. Another process makes it: one that other tests
+// start meanwhile would hold our descriptor for a moment, and the copy could not be executed ("text file busy").
 var publicBinary = sync.OnceValues(func() (path string, err error) {
-	b, err := os.ReadFile("/proc/self/exe")
+	exe, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
@@ -262,5 +263,5 @@ var publicBinary = sync.OnceValues(func() (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, "test")
-	return path, errors.Join(os.WriteFile(path, b, 0o755), os.Chmod(path, 0o755), os.Chmod(dir, 0o755))
+	return path, errors.Join(exec.Command("cp", exe, path).Run(), os.Chmod(path, 0o755), os.Chmod(dir, 0o755))
 })

@@ -140,7 +140,10 @@ func gatedShim(t *testing.T) (shim string, tell func()) {
 	}
 	shim = filepath.Join(t.TempDir(), "shim")
 	script := fmt.Sprintf("#!/bin/bash\nread x <%q\nexec -a switchboard-exec %q\n", gate, exe)
-	if err := os.WriteFile(shim, []byte(script), 0o755); err != nil {
+	syscall.ForkLock.RLock() // a child that is being started would hold the file open for a moment, and it would be "text file busy"
+	err = os.WriteFile(shim, []byte(script), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return shim, tell

@@ -100,23 +100,26 @@ func TestDNS(t *testing.T) {
 		n := newNetwork(t, func(c *usernet.Config) { c.Outside, c.Resolver = outside, nameServer(t, there) })
 		m := newMachine(t, n, usernet.Stream, "a")
 		at := netip.AddrPortFrom(n.Info().DNS, 53)
-		tcp, err := m.dial(t, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range []net.Conn{m.dialUDP(t, at), tcp} {
-			if code, got := ask(t, c, c == tcp, "gateway.switchboard.internal."); code != 0 || len(got) != 1 || got[0] != n.Info().Gateway {
+		for _, stream := range []bool{false, true} {
+			c := m.dialUDP(t, at)
+			if stream { // not before it is used: the server closes one that asks nothing for two seconds
+				var err error
+				if c, err = m.dial(t, at); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if code, got := ask(t, c, stream, "gateway.switchboard.internal."); code != 0 || len(got) != 1 || got[0] != n.Info().Gateway {
 				t.Errorf("the gateway's name: %v, %v", code, got)
 			}
-			code, got := ask(t, c, c == tcp, "there.example.")
+			code, got := ask(t, c, stream, "there.example.")
 			if outside && (code != 0 || len(got) != 1 || got[0] != there) || !outside && code != dnsmessage.RCodeNameError {
 				t.Errorf("a name outside: %v, %v", code, got)
 			}
-			if code, got := ask(t, c, c == tcp, "nowhere.example."); code != dnsmessage.RCodeNameError {
+			if code, got := ask(t, c, stream, "nowhere.example."); code != dnsmessage.RCodeNameError {
 				t.Errorf("a name that nobody has: %v, %v", code, got)
 			}
+			c.Close()
 		}
-		tcp.Close()
 	}
 }
 
@@ -132,7 +135,7 @@ func TestDNSClose(t *testing.T) {
 	}
 	begin := time.Now()
 	n.Close()
-	if d := time.Since(begin); d > 2*time.Second {
+	if d := time.Since(begin); d > 8*time.Second { // a question may take ten
 		t.Errorf("Close took %v", d)
 	}
 }

@@ -33,7 +33,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 10 * time.Second
+// patience bounds every wait of a test: far above what is needed, for slow machines.
+const patience = 60 * time.Second
 
 // testContext ends with the test, or when patience does.
 func testContext(t *testing.T) context.Context {
