@@ -3,6 +3,7 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,16 +16,16 @@ import (
 )
 
 // admit makes a connection of a handshake. The message stays the caller's.
-func (s *Service) admit(m *mach.Message) {
+func (s *Service) admit(ctx context.Context, m *mach.Message) {
 	if _, ok := m.Notification(); ok {
 		return
 	}
-	if err := s.handshake(m); err != nil && s.refusals.allow(time.Now()) {
+	if err := s.handshake(ctx, m); err != nil && s.refusals.allow(time.Now()) {
 		s.log.Warn("a client was refused", "err", err)
 	}
 }
 
-func (s *Service) handshake(m *mach.Message) error {
+func (s *Service) handshake(ctx context.Context, m *mach.Message) error {
 	if uint32(m.ID) != uint32(xpc.KindHandshake) {
 		return fmt.Errorf("message %#x came to the port: connections begin with the handshake %#x", uint32(m.ID), uint32(xpc.KindHandshake))
 	}
@@ -40,7 +41,7 @@ func (s *Service) handshake(m *mach.Message) error {
 	c := &connection{service: s}
 	err := c.open(receive, send)
 	if err == nil {
-		err = s.enlist(c)
+		err = s.enlist(ctx, c)
 	}
 	if err != nil {
 		c.closeAll()
@@ -90,7 +91,7 @@ const (
 
 // enlist gives a connection its number, and begins to listen to it. One too many is told so when it asks for something; the error is for those of
 // which there are too many even for that.
-func (s *Service) enlist(c *connection) error {
+func (s *Service) enlist(ctx context.Context, c *connection) error {
 	s.mu.Lock()
 	switch {
 	case len(s.connections)-s.excess >= s.config.MaxConnections:
@@ -104,6 +105,7 @@ func (s *Service) enlist(c *connection) error {
 			s.mu.Unlock()
 			return errors.New(c.excess)
 		}
+		c.ended = make(chan struct{})
 		s.excess++
 		s.excessive[c.processID]++
 	} else {
@@ -114,10 +116,13 @@ func (s *Service) enlist(c *connection) error {
 	s.connections[c.id] = c
 	s.mu.Unlock()
 	if c.excess != "" {
-		id := c.id
-		time.AfterFunc(excessPeriod, func() { // it may be gone, and the service too
-			if late := s.connection(id); late != nil {
-				late.end("it was one too many, and asked for nothing")
+		s.work.Go(func() {
+			limited, cancel := context.WithTimeout(ctx, excessPeriod) // nor does it outlive the service
+			defer cancel()
+			select {
+			case <-limited.Done():
+				c.end("it was one too many, and asked for nothing")
+			case <-c.ended:
 			}
 		})
 	} else if !s.networks.open(c.id) {

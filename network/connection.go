@@ -22,7 +22,8 @@ type connection struct {
 	maker     sys.Cred // of the first pair
 	process   *sys.FD  // of the maker
 	processID sys.ProcessID
-	excess    string // why it gets nothing but an error; "": it is one of those that there may be
+	excess    string        // why it gets nothing but an error; "": it is one of those that there may be
+	ended     chan struct{} // of one too many: closed when it ends
 
 	turn     sync.Mutex // held by who reads
 	refusals budget     // of lines about requests
@@ -49,13 +50,13 @@ const maxPacket = xpc.MaxPayload + 512 // header and descriptors
 
 var buffers = sync.Pool{New: func() any { return sys.NewBuffer(maxPacket) }}
 
-// watch has the loop tell of the connection.
+// watch has the loop tell of the connection. What is told of at once is served at once: that needs what is before it in this list.
 func (c *connection) watch() error {
 	p := c.service.poller
 	return errors.Join(
-		p.Add(c.process.Int(), sys.Readable|sys.Once, c.id*tokens+tokenProcess),
 		p.Add(c.out.Int(), sys.Once, c.id*tokens+tokenOut),
 		p.Add(c.in.Int(), sys.Readable|sys.Once, c.id*tokens+tokenIn),
+		p.Add(c.process.Int(), sys.Readable|sys.Once, c.id*tokens+tokenProcess),
 	)
 }
 
@@ -90,6 +91,9 @@ func (c *connection) end(why string) {
 	c.over = true
 	last := c.users == 0
 	c.mu.Unlock()
+	if c.ended != nil {
+		close(c.ended)
+	}
 	c.service.log.Debug("connection ended", "conn", c.id, "pid", c.maker.PID, "why", why)
 	c.service.networks.leave(c.id)
 	if last {

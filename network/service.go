@@ -227,7 +227,7 @@ func (s *Service) receive(ctx context.Context, port *mach.ReceiveRight) {
 		m, err := port.Receive(ctx)
 		switch {
 		case err == nil:
-			s.admit(m)
+			s.admit(ctx, m)
 			m.Close()
 		case ctx.Err() != nil, errors.Is(err, mach.ErrNoSenders), errors.Is(err, mach.ErrClosed):
 			return
