@@ -168,8 +168,8 @@ func TestAdoptDead(t *testing.T) {
 func TestAdoptLater(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
-	s.add("up.toml", s.backend("up", "start_timeout = \"2s\"\n"+longBackOff, "path"))
-	s.add("clock.toml", s.shell("clock", "path", "start_timeout = \"2500ms\"", "exec sleep 1000"))
+	s.add("up.toml", s.backend("up", "start_timeout = \"6s\"\n"+longBackOff, "path"))
+	s.add("clock.toml", s.shell("clock", "path", "start_timeout = \"7s\"", "exec sleep 1000"))
 	first := s.broker()
 	old := reach(t, first.dir, "up")
 	verdict(t, dial(t, first.dir, "DIAL clock\n")) // comes when the time of the other one is over

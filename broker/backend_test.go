@@ -207,6 +207,7 @@ func reachAtLast(t *testing.T, dir, request string) (s *served) {
 // alive reports an error if the backend does not answer on this connection.
 func (s *served) alive(t *testing.T) {
 	t.Helper()
+	s.SetDeadline(time.Now().Add(deadline)) // anew: this is another wait
 	if _, err := io.WriteString(s, "hello\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +219,7 @@ func (s *served) alive(t *testing.T) {
 // cut waits until the connection ends.
 func (s *served) cut(t *testing.T) {
 	t.Helper()
+	s.SetDeadline(time.Now().Add(deadline))
 	if line, err := s.in.ReadString('\n'); err == nil || os.IsTimeout(err) {
 		t.Errorf("the connection did not end: %q, %v", line, err)
 	}

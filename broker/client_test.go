@@ -346,6 +346,7 @@ func dial(t fataler, dir, text string) *net.UnixConn {
 // verdict reads one line.
 func verdict(t fataler, c net.Conn) string {
 	t.Helper()
+	c.SetReadDeadline(time.Now().Add(deadline))
 	var line []byte
 	for b := make([]byte, 1); ; {
 		if _, err := c.Read(b); err != nil {

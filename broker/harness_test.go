@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 var publicUsed atomic.Bool
 
 // deadline bounds every wait of a test: far above what is needed, for slow machines.
-const deadline = 20 * time.Second
+const deadline = 60 * time.Second
 
 // process is a role that runs.
 type process struct {

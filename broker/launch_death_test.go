@@ -48,8 +48,8 @@ func ended(t *testing.T, c net.Conn) string {
 func TestLaunchStopped(t *testing.T) {
 	each(t, func(t *testing.T, accept string) {
 		s := newServices(t)
-		s.add("up.toml", s.backend("up", `idle_stop = "100ms"`, accept))
-		s.add("clock.toml", s.backend("clock", `idle_stop = "100ms"`, "listener"))
+		s.add("up.toml", s.backend("up", `idle_stop = "1s"`, accept))
+		s.add("clock.toml", s.backend("clock", `idle_stop = "1s"`, "listener"))
 		b := s.broker()
 		control := open(t, b.dir)
 		before := reach(t, b.dir, "up")

@@ -24,7 +24,7 @@ var asynchronous = map[string]struct{ accept, more string }{
 	"two ways": {"path", "ready = \"notify\"\n"},
 }
 
-const longBackOff = `restart = { min = "20s", max = "30s" }`
+const longBackOff = `restart = { min = "600s", max = "600s" }`
 
 // TestLaunchFails: a start that fails ends for all who wait, with the reason; while it is not tried again newcomers are told so.
 func TestLaunchFails(t *testing.T) {
@@ -43,7 +43,7 @@ func TestLaunchFails(t *testing.T) {
 			tell()
 			const output = "; its last output: | line 3 | line 4 | line 5 | line 6 | line 7"
 			for i, c := range callers {
-				if v, want := verdict(t, c), `ERR 69 service "bad" did not start: it exited with status 3; it is tried again after 20 s`+output; v != want {
+				if v, want := verdict(t, c), `ERR 69 service "bad" did not start: it exited with status 3; it is tried again after 600 s`+output; v != want {
 					t.Errorf("caller %d: %s, want %s", i, v, want)
 				}
 			}
@@ -161,7 +161,7 @@ func TestLaunchNeverReady(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServices(t)
-			s.add("never.toml", s.shell("never", way.accept, way.more+"start_timeout = \"1s\"\n"+longBackOff, "trap '' TERM; echo here; sleep 1000; :"))
+			s.add("never.toml", s.shell("never", way.accept, way.more+"start_timeout = \"5s\"\n"+longBackOff, "trap '' TERM; echo here; sleep 1000; :"))
 			b := s.broker()
 			control := open(t, b.dir)
 			callers := dialAll(t, b.dir, "never", 8)
@@ -172,7 +172,7 @@ func TestLaunchNeverReady(t *testing.T) {
 			}
 			for _, c := range callers {
 				if v := verdict(t, c); !strings.HasPrefix(v, `ERR 69 service "never" did not start: it `) ||
-					!strings.Contains(v, "within 1000 ms; it is tried again after 20 s") || !strings.HasSuffix(v, "| here") {
+					!strings.Contains(v, "within 5000 ms; it is tried again after 600 s") || !strings.HasSuffix(v, "| here") {
 					t.Error(v)
 				}
 			}

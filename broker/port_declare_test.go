@@ -167,6 +167,8 @@ func TestPortDeclaredUnused(t *testing.T) {
 	lease := d.declared(def)
 	send := c.lookUp("svc") // which launches, in vain
 	answer := send.question()
+	control := open(t, b.dir)
+	control.launching(t, 1)
 	d.release(lease)
 	c.becomes("svc", mach.UnknownService)
 	answer.died()
@@ -174,13 +176,14 @@ func TestPortDeclaredUnused(t *testing.T) {
 		t.Errorf("sending to it: %v", err)
 	}
 	c.checkIn("svc").close() // the name is free
+	launched := control.status().Launches
 
 	// A name that a session's owner has is the declaration's as soon as that has ended.
 	other := bootstrap(t, b.dir)
 	receive := other.checkIn("p")
 	d.declared(s.onSpot("tvs", "serve", "p", "q"))
 	passes(c.lookUp("p"), receive)
-	open(t, b.dir).launches(t, 1)
+	control.launches(t, launched)
 	receive.close()
 	other.close()
 	c.stateIs("p", 2)

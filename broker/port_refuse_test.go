@@ -56,7 +56,7 @@ func TestPortRefuses(t *testing.T) {
 				}
 				control.launches(t, 1)
 				failures := control.status().Failures
-				if len(failures) != 1 || failures[0].Name != "svc" || failures[0].Reason == "" || failures[0].Wait < 10_000 || len(failures[0].Ports) != 1 {
+				if len(failures) != 1 || failures[0].Name != "svc" || failures[0].Reason == "" || failures[0].Wait < 100_000 || len(failures[0].Ports) != 1 {
 					t.Errorf("the status says %+v", failures)
 				}
 			})
@@ -223,7 +223,7 @@ func TestPortStopped(t *testing.T) {
 	b := s.broker()
 	c, control := bootstrap(t, b.dir), open(t, b.dir)
 	answer := c.lookUp("p").question()
-	control.launches(t, 1)
+	control.launching(t, 1)
 	answer.silent()
 	control.stop(t, "svc")
 	answer.died()

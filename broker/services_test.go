@@ -232,6 +232,17 @@ func (s *rawSession) launches(t *testing.T, want uint64) {
 	}
 }
 
+// launching waits until so many backends were launched: a look-up does not.
+func (s *rawSession) launching(t *testing.T, want uint64) {
+	t.Helper()
+	eventually(t, func() string {
+		if got := s.status().Launches; got != want {
+			return fmt.Sprintf("%d launches, want %d", got, want)
+		}
+		return ""
+	})
+}
+
 // manage sends STOP, RESTART or RETIRE, and returns the backends that the reply names.
 func (s *rawSession) manage(t *testing.T, op session.Op, name string) []uint64 {
 	t.Helper()

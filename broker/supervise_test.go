@@ -19,8 +19,8 @@ import (
 func TestIdleStop(t *testing.T) {
 	each(t, func(t *testing.T, accept string) {
 		s := newServices(t)
-		s.add("held.toml", s.backend("held", `idle_stop = "100ms"`, accept))
-		s.add("clock.toml", s.backend("clock", `idle_stop = "100ms"`, "listener"))
+		s.add("held.toml", s.backend("held", `idle_stop = "1s"`, accept))
+		s.add("clock.toml", s.backend("clock", `idle_stop = "1s"`, "listener"))
 		b := s.broker()
 		held := reach(t, b.dir, "held")
 		control := open(t, b.dir)
@@ -49,7 +49,7 @@ func TestIdleStopNewcomers(t *testing.T) {
 	each(t, func(t *testing.T, accept string) {
 		s := newServices(t)
 		term, tell := fifo(t)
-		s.add("up.toml", s.backend("up", "idle_stop = \"50ms\"\nstop_timeout = \"1h\"", accept, "term="+term))
+		s.add("up.toml", s.backend("up", "idle_stop = \"1s\"\nstop_timeout = \"1h\"", accept, "term="+term))
 		b := s.broker()
 		control := open(t, b.dir)
 		old := reach(t, b.dir, "up")
