@@ -19,7 +19,7 @@ func runPython(t *testing.T, env []string, args ...string) {
 	if err != nil {
 		t.Skip("SKIP: no python3")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), env...)
@@ -40,7 +40,7 @@ func TestPythonNames(t *testing.T) {
 // TestPythonByName: a channel of Go, by its name, to Python and back.
 func TestPythonByName(t *testing.T) {
 	dir, via := withBroker(t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	w, err := frames.Create(ctx, "com.example.there", frames.Bytes(100), via)
 	if err != nil {

@@ -3,6 +3,7 @@
 
 import select
 import socket
+import threading
 import time
 
 from ._broker import SwitchboardError
@@ -20,6 +21,7 @@ class Listener:
         self._options = {"kind": kind, "version": version, "scope": scope, "runtime_dir": runtime_dir}
         self._session, self._sock = claim(name, **self._options)
         self._stop, self._stopped = socket.socketpair()
+        self._lock = threading.Lock()  # guards what follows, and that nothing is opened once it is closed
         self._closed = False
 
     def accept(self):
@@ -50,20 +52,28 @@ class Listener:
             self._sock.close()
             for attempt in range(200):
                 try:
-                    self._session, self._sock = claim(self.name, **self._options)
-                    return
+                    session, sock = claim(self.name, **self._options)
                 except (SwitchboardError, OSError):
                     if attempt == 199 or self._closed:
                         raise
                     time.sleep(0.05)
+                    continue
+                with self._lock:
+                    if not self._closed:
+                        self._session, self._sock = session, sock
+                        return
+                sock.close()
+                session.close()
+                return
 
     def close(self):
         """Gives the name back."""
-        if not self._closed:
-            self._closed = True
-            self._stop.close()
-            self._sock.close()
-            self._session.close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._stop.close()
+                self._sock.close()
+                self._session.close()
 
     def __enter__(self):
         return self

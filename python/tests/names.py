@@ -81,9 +81,9 @@ def later(value):
 
     def make():
         w = frames.create("com.example.again", frames.Format.bytes(1))
+        writers.append(w)  # before who waits for the frame takes it
         with w.loan() as f:
             f.planes[0][0] = value
-        writers.append(w)
 
     thread = threading.Timer(0.02, make)
     threads.append(thread)

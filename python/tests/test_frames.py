@@ -184,6 +184,62 @@ class Frames(unittest.TestCase):
                 r.next(10)
             w.close()
 
+    def test_rejoin_given_up(self):
+        with Writer(SMALL) as first, Writer(SMALL) as second:
+            calls = []
+
+            def redial(timeout=None):
+                calls.append(timeout)
+                if len(calls) < 4:
+                    raise TimeoutError
+                a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                if len(calls) == 4:
+                    a.close()  # one that is gone already
+                else:
+                    second.serve(a)
+                return b
+
+            for wake in ("event", "futex"):
+                calls.clear()
+                r = connected(first, wake=wake, redial=redial)
+                for line in list(first._lines):
+                    line.hang_up()
+                for _ in range(3):  # who waits for the next writer in vain can do so again
+                    with self.assertRaises(TimeoutError):
+                        r.next(0.01)
+                    spare = os.open(os.devnull, os.O_RDONLY)  # would have the number of a descriptor that is closed again
+                    os.fstat(spare)
+                    self.addCleanup(os.close, spare)
+                publish(second, 7)
+                r._options = (True,) + r._options[1:]
+                f = r.next(10)
+                self.assertEqual((f.planes[0][0], f.flags), (7, frames.DISCONTINUITY))
+                r.close()
+
+    def test_close_under_callers(self):
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(1e-6)
+        for _ in range(1000):
+            w = Writer(SMALL)
+            failed, under = [], threading.Event()
+
+            def call():
+                while not w.closed:
+                    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                    try:
+                        w.serve(a)
+                    except Exception as e:
+                        failed.append(e)
+                    b.close()
+                    under.set()
+
+            thread = threading.Thread(target=call)
+            thread.start()
+            under.wait()
+            w.close()
+            thread.join()
+            self.assertEqual(failed, [])
+
     def test_loans(self):
         with Writer(SMALL, slots=2) as w:
             a, b = w.loan(), w.loan()

@@ -30,15 +30,14 @@ class Reader:
         self._miss = 0
         self._late = False
         self._closed = False
-        self._line = self._view = self._event = None
-        self._writer = -1  # its pidfd
+        self._line = self._view = None
+        self._event = self._writer = -1  # the eventfd, and the writer's pidfd
         self._epoll = None  # for who has a loop of its own
         self._join(sock)
 
     def _join(self, sock):
         last, _, holds, deadline = self._options
         self._line = Messages(sock)
-        self._pools, self._over, self._evicted = [], None, False
         try:
             own = own_pidfd()
             try:
@@ -69,6 +68,7 @@ class Reader:
             close_all(fds)
             self._line.close()
             raise
+        self._pools, self._over, self._evicted = [], None, False
         os.set_blocking(self._event, False)
         self._want = head if last and head >= self._view.shape.first else head + 1
         self._view.mine64[at.CURSOR // 8] = self._want
@@ -292,10 +292,9 @@ class Reader:
         for fd in self._fds() if self._epoll is not None else ():
             self._epoll.unregister(fd)
         self._line.close()
-        os.close(self._event)
-        if self._writer >= 0:
-            os.close(self._writer)
-        self._writer = -1
+        close_all(fd for fd in (self._event, self._writer) if fd >= 0)
+        self._event = self._writer = -1
+        self._over = self._over or "gone"  # until there is another one
 
     def fileno(self):
         """A descriptor for a loop of one's own: when poll() returned None, it becomes readable as soon as poll() is worth calling again."""

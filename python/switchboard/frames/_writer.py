@@ -222,7 +222,7 @@ class Writer:
                 line.close()
                 return
             self._lines[line] = now, reader
-        loop.add(line.fileno(), lambda: self._heard(line, reader))
+            loop.add(line.fileno(), lambda: self._heard(line, reader))  # with the lock: close() closes it
 
     def _heard(self, line, reader):
         try:
