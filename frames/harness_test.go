@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // deadline bounds every wait of a test: far above what is needed, for slow machines.
-const deadline = 20 * time.Second
+const deadline = 60 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
