@@ -60,9 +60,11 @@ func pair(t testing.TB, kind sys.SocketType) (a, b *net.UnixConn) {
 	return a, b
 }
 
+// newWriter makes a writer that waits as long as a test does, unless it is told otherwise: for readers that are being started, and for those that are slow.
 func newWriter(t testing.TB, f Format, opts ...CreateOption) *Writer {
 	t.Helper()
-	w, err := NewWriter(f, opts...)
+	patient := []CreateOption{Patience(deadline), createOption(func(o *createOptions) { o.hello = deadline })}
+	w, err := NewWriter(f, append(patient, opts...)...)
 	noError(t, err)
 	t.Cleanup(func() { w.Close() })
 	return w
