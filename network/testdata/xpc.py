@@ -121,7 +121,7 @@ def send(to, data, fds=()):
         raise Gone from e
 
 
-def receive(port, seconds=10):
+def receive(port, seconds=60):
     """One packet and its descriptors."""
     port.settimeout(seconds)
     try:
@@ -210,7 +210,7 @@ class Connection:
     def raw(self, data, fds=()):
         send(self.out, data, fds)
 
-    def gone(self, seconds=10):
+    def gone(self, seconds=60):
         """Whether the service hangs up."""
         try:
             receive(self.inward, seconds)
