@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ With --reconnect QEMU connects by a socket instead of a descriptor, and acquire 
 	cmd.Flags().StringVar(&flags.kind, "kind", switchboard.StreamInterface, "what the descriptor is: stream or datagram")
 	cmd.Flags().StringVar(&flags.driver, "driver", "auto", "what moves the frames: auto (the best that is there) or user (needs no privilege)")
 	cmd.Flags().BoolVar(&flags.reconnect, "reconnect", false, "have QEMU (8.0 or newer) connect by a socket, and again when the network service died")
-	cmd.Flags().BoolVar(&flags.json, "json", false, "print the lease as one JSON object")
+	cmd.Flags().BoolVar(&flags.json, "json", false, "print the lease as one JSON object, in one line")
 	return cmd
 }
 
@@ -131,8 +132,8 @@ func (a *app) acquireAndHold(ctx context.Context, network string, f acquireFlags
 		return interruptedNot(ctx, err)
 	}
 	defer lease.Close()
-	if f.json {
-		err = printJSON(a.stdout, newLeaseJSON(lease, f))
+	if f.json { // in one line, since who reads it has no end of file to wait for
+		err = json.NewEncoder(a.stdout).Encode(newLeaseJSON(lease, f))
 	} else {
 		err = printLease(a.stdout, lease, f)
 	}

@@ -151,7 +151,7 @@ func networkState(n vmnet.Network) string {
 func (a *app) networkShow(ctx context.Context, name string, asJSON bool) error {
 	all, service, err := a.listNetworks(ctx, name)
 	if err != nil {
-		return err
+		return a.noneOf(err, asJSON)
 	}
 	var leases []vmnet.Lease
 	if service != nil {
@@ -161,7 +161,7 @@ func (a *app) networkShow(ctx context.Context, name string, asJSON bool) error {
 		}
 	}
 	if len(all) == 0 {
-		return noSuchNetwork(name)
+		return a.noneOf(noSuchNetwork(name), asJSON)
 	}
 	if asJSON {
 		one := newNetworkJSON(all[0])
@@ -227,6 +227,19 @@ func noSuchNetwork(name string) error {
 	return &codeError{exitUnavailable, fmt.Errorf("there is no network %q: switchboard network ls has those that there are", name)}
 }
 
+// noneOf returns the error of a list of one network. If that is not there, an array is printed all the same, without anything in it: whoever reads
+// JSON has some.
+func (a *app) noneOf(err error, asJSON bool) error {
+	var here *codeError
+	var code switchboard.NetworkCode
+	if asJSON && (errors.As(err, &here) || errors.As(err, &code) && code == switchboard.NetworkNotFound) {
+		if printing := printJSON(a.stdout, []struct{}{}); printing != nil {
+			return printing
+		}
+	}
+	return err
+}
+
 func (a *app) networkLeases(ctx context.Context, network string, asJSON bool) error {
 	client := a.client()
 	defer client.Close()
@@ -235,14 +248,14 @@ func (a *app) networkLeases(ctx context.Context, network string, asJSON bool) er
 	switch {
 	case errors.Is(err, switchboard.ErrNoNetworkService):
 		if network != "" && len(idleNetworks(network)) == 0 {
-			return noSuchNetwork(network)
+			return a.noneOf(noSuchNetwork(network), asJSON)
 		}
 	case err != nil:
 		return err
 	default:
 		defer service.Close()
 		if leases, err = service.Leases(ctx, network); err != nil {
-			return err
+			return a.noneOf(err, asJSON)
 		}
 	}
 	if asJSON {
