@@ -54,6 +54,11 @@ func (r Routine) newer() bool { return r == CheckIn2 || r == LookUp2 }
 func (r Routine) checksIn() bool { return r == CheckIn || r == CheckIn2 }
 func (r Routine) looksUp() bool  { return r == LookUp || r == LookUp2 }
 
+// in reports whether requests of the routine may name a subsystem: its own, and 3, which its replies name, where that is another.
+func (r Routine) in(subsystem uint64) bool {
+	return subsystem == r.subsystem() || subsystem == Request{Routine: r}.answered()
+}
+
 // subsystem returns the subsystem that requests of the routine name.
 func (r Routine) subsystem() uint64 {
 	switch {
@@ -156,7 +161,7 @@ func ParseRequest(m Message) (Request, error) {
 	switch {
 	case k.err != nil:
 		return r, &Refusal{r, InvalidArgument, k.err.Error()}
-	case named && !r.Numbered && !r.Routine.newer() && subsystem != r.Routine.subsystem():
+	case named && !r.Numbered && !r.Routine.newer() && !r.Routine.in(subsystem):
 		return r, &Refusal{r, BadSubsystem, "the routine is of another subsystem"}
 	}
 	return r, nil
