@@ -105,7 +105,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	for text, want := range map[string]time.Duration{"0": 0, `"0s"`: 0, `"never"`: config.Never, `"1m30s"`: 90 * time.Second} {
+	for text, want := range map[string]time.Duration{"0": 0, "120": 2 * time.Minute, `"0s"`: 0, `"never"`: config.Never, `"1m30s"`: 90 * time.Second} {
 		if got, err := config.Parse("x.toml", []byte("mode = 'host'\nremoval_delay = "+text)); err != nil || got.RemovalDelay != want {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
@@ -146,7 +146,9 @@ func TestParseErrors(t *testing.T) {
 		{"mode = 'host'\nipv6_prefix_length = 64", `x.toml:2: ipv6_prefix_length goes with ipv6_prefix only`},
 		{"mode = 'host'\nipv6_prefix = 'fd00::1'", `x.toml:2: ipv6_prefix is fd00::1, which has more bits`},
 		{"mode = 'host'\nexternal_interface = 'e'", `x.toml:2: external_interface goes with mode = "shared" only`},
-		{"mode = 'host'\nremoval_delay = 120", `x.toml:2: removal_delay is a number, and must be a time in quotes`},
+		{"mode = 'host'\nremoval_delay = 1.5", `x.toml:2: removal_delay is a number with a fraction, and must be a time: write`},
+		{"mode = 'host'\nremoval_delay = -1", `x.toml:2: removal_delay is -1, and must be from 0 to 31536000`},
+		{"mode = 'host'\nremoval_delay = '120'", `x.toml:2: removal_delay is "120", which is not a time: write one such as "30s" or "5m", seconds such as 30`},
 		{"mode = 'host'\nremoval_delay = '-1s'", `x.toml:2: removal_delay is -1s, and a time cannot be negative`},
 		{"mode = 'host'\nremoval_delay = 'soon'", `x.toml:2: removal_delay is "soon", which is not a time`},
 		{"mode = 'host'\nremoval_delay = '9000h'", `x.toml:2: removal_delay is 9000h0m0s, and can be a year`},

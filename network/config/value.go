@@ -134,16 +134,18 @@ func ids(key string, value any, to *[]uint32) *fault {
 // maxDelay is the longest removal delay that is not [Never].
 const maxDelay = 365 * 24 * time.Hour
 
-// delay takes a time such as "2m", 0 or "never".
+// delay takes a time such as "2m", a number of seconds, or "never".
 func delay(key string, value any, to *time.Duration) *fault {
-	const rule = `write one such as "30s" or "5m", 0 for at once, or "never"`
-	if value == int64(0) {
-		*to = 0
-		return nil
+	const rule = `write one such as "30s" or "5m", seconds such as 30, 0 for at once, or "never"`
+	if _, ok := value.(int64); ok {
+		var seconds int64
+		f := number(key, value, 0, int64(maxDelay/time.Second), &seconds)
+		*to = time.Duration(seconds) * time.Second
+		return f
 	}
 	s, ok := value.(string)
 	if !ok {
-		return faultf(key, "%s is %s, and must be a time in quotes: %s", key, kind(value), rule)
+		return faultf(key, "%s is %s, and must be a time: %s", key, kind(value), rule)
 	}
 	if s == "never" {
 		*to = Never
