@@ -69,13 +69,17 @@ func (a *app) acquireFor(ctx context.Context, network string, command []string, 
 		}
 		words.netdev = fmt.Sprintf("stream,addr.type=unix,addr.path=%s,%s", g.path, how)
 	} else {
-		if err := g.pass(); err != nil {
+		numbers, err := g.pass()
+		if err != nil {
 			return err
 		}
-		words.fd, words.netdev = strconv.Itoa(g.passed[0]), netdev(f.kind, g.passed[0])
-		words.holders = fmt.Sprintf("%d,%d", g.passed[1], g.passed[2])
+		words.fd, words.netdev = strconv.Itoa(numbers[0]), netdev(f.kind, numbers[0])
+		words.holders = fmt.Sprintf("%d,%d", numbers[1], numbers[2])
 	}
 	child := exec.Command(path)
+	if g.third != nil {
+		child.ExtraFiles = []*os.File{g.third}
+	}
 	child.Args = words.fill(command)
 	child.Stdin, child.Stdout, child.Stderr = a.stdin, a.stdout, a.stderr
 	child.Env = words.environment()

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard"
@@ -27,57 +26,14 @@ type guest struct {
 	network string
 	flags   acquireFlags
 	lease   *switchboard.Lease // with --reconnect: the first one
-	passed  []int              // descriptors for the command: the interface, and what holds the lease; none if it has them
+	passed  []int              // descriptors that the command inherits where they are; none if it has them
+	third   *os.File           // the one that is number 3 in the command, or nil
 
 	// With --reconnect:
 	dir, path string // of the socket that the command connects to
 	listener  *net.UnixListener
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
-}
-
-// pass makes the descriptor that the command inherits: without close-on-exec it keeps its number there; as 3 it could take the place of what
-// our own parent put there.
-//
-// The command also gets the connection that holds the lease: if we are killed, it keeps what it has.
-func (g *guest) pass() error {
-	holders, err := g.lease.Holders()
-	if err != nil {
-		return err
-	}
-	for _, f := range holders {
-		defer f.Close()
-	}
-	var low []int
-	defer func() {
-		for _, fd := range low {
-			syscall.Close(fd)
-		}
-	}()
-	for _, f := range append([]*os.File{g.lease.Interface}, holders...) {
-		for {
-			fd, err := dupOf(f)
-			if err != nil {
-				return fmt.Errorf("cannot duplicate the descriptor for the command: %w", err)
-			}
-			if fd > 2 {
-				g.passed = append(g.passed, fd)
-				break
-			}
-			low = append(low, fd)
-		}
-	}
-	return nil
-}
-
-// dupOf duplicates a descriptor without close-on-exec, and leaves its flags alone.
-func dupOf(f *os.File) (fd int, err error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	cerr := raw.Control(func(n uintptr) { fd, err = syscall.Dup(int(n)) })
-	return fd, errors.Join(err, cerr)
 }
 
 // started is called when the command has what it inherits. From then on it is the only one that has the guest's end.
@@ -94,13 +50,6 @@ func (g *guest) started() {
 				"acquire --reconnect (QEMU 8.0 or newer)", err)
 		}
 	})
-}
-
-func (g *guest) drop() {
-	for _, fd := range g.passed {
-		syscall.Close(fd)
-	}
-	g.passed = nil
 }
 
 // end gives everything back.

@@ -28,3 +28,9 @@ func CheckListener(fd int, t SocketType) error {
 
 // CloseOnExec keeps an inherited descriptor from this process's children.
 func CloseOnExec(fd int) { unix.CloseOnExec(fd) }
+
+// Inherited reports whether a descriptor is open and this process's children get it.
+func Inherited(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil && flags&unix.FD_CLOEXEC == 0
+}

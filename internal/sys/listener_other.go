@@ -11,3 +11,6 @@ func CheckListener(int, SocketType) error { return errors.ErrUnsupported }
 
 // CloseOnExec keeps an inherited descriptor from this process's children.
 func CloseOnExec(int) {}
+
+// Inherited reports whether a descriptor is open and this process's children get it.
+func Inherited(int) bool { return true }
