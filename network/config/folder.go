@@ -109,6 +109,11 @@ func Find(folders []string, uid int, called string) (*Network, error) {
 // to that user and be writable by nobody else: it says who may do what.
 func Load(path string, uid int) (*Network, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0) // a pipe must not be waited for
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, there := os.Lstat(path); there == nil { // no reason to take another network of the name
+			return nil, &Error{File: path, Reason: "it is a link to a file that does not exist"}
+		}
+	}
 	if err != nil {
 		return nil, systemError(path, "open it", err)
 	}

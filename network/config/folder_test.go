@@ -55,11 +55,15 @@ func TestFindAndList(t *testing.T) {
 	write(t, filepath.Join(near, "note.txt"), "", 0o644)
 	write(t, filepath.Join(far, "lab.toml"), "mode = 'shared'", 0o644)
 	write(t, filepath.Join(far, "shared.toml"), "mode = 'shared'\nmtu = 9000", 0o644)
+	write(t, filepath.Join(far, "link.toml"), "mode = 'shared'", 0o644)
+	if err := os.Symlink("nowhere", filepath.Join(near, "link.toml")); err != nil {
+		t.Fatal(err)
+	}
 	folders := []string{filepath.Join(near, "none"), near, far}
 
 	for name, want := range map[string]string{
 		"lab": "host", "shared": "shared", "host": "host",
-		"bad": "bad.toml:2: mode is", "open": "may be written by others", "none": "no network of this name", "../lab": "no network of this name",
+		"bad": "bad.toml:2: mode is", "open": "may be written by others", "link": "link.toml: it is a link to a file that does not exist", "none": "no network of this name", "../lab": "no network of this name",
 	} {
 		n, err := config.Find(folders, uid, name)
 		got := ""
@@ -82,7 +86,7 @@ func TestFindAndList(t *testing.T) {
 		}
 		names = append(names, e.Name)
 	}
-	if want := []string{"bad", "host", "lab", "open", "shared"}; !slices.Equal(names, want) {
+	if want := []string{"bad", "host", "lab", "link", "open", "shared"}; !slices.Equal(names, want) {
 		t.Errorf("got %v, want %v", names, want)
 	}
 	if err := os.Chmod(near, 0o777); err != nil {
