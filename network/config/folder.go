@@ -60,7 +60,7 @@ func List(folders []string, uid int) []Entry {
 	for _, folder := range folders {
 		files, err := os.ReadDir(folder)
 		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
+			if !absent(folder, err) {
 				all = append(all, Entry{File: folder, Err: systemError(folder, "read the folder", err)})
 			}
 			continue
@@ -93,7 +93,7 @@ func Find(folders []string, uid int, called string) (*Network, error) {
 	}
 	for _, folder := range folders {
 		n, err := Load(filepath.Join(folder, called+Suffix), uid)
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !absent(folder, err) {
 			return n, err
 		}
 	}
@@ -103,6 +103,16 @@ func Find(folders []string, uid int, called string) (*Network, error) {
 		}
 	}
 	return nil, ErrNotFound
+}
+
+// absent reports whether an error about a folder or a file in it means that there is none. A folder that this process may not even see is none: $HOME
+// still names that of the former user, say, when the user was changed.
+func absent(folder string, err error) bool {
+	if errors.Is(err, fs.ErrPermission) {
+		_, err := os.Stat(folder)
+		return errors.Is(err, fs.ErrPermission)
+	}
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // Load reads a network's file for a service that runs as the user uid. The file and its folder must belong to root or
