@@ -37,7 +37,7 @@ somebody holds it; the broker and the network service are started if they do not
 
 With a COMMAND, that inherits the descriptor of the interface and finds it by these words of its own, or variables:
   %NETDEV  SWITCHBOARD_NETDEV      what -netdev of QEMU 7.2 or newer takes, to which ,id=NAME is to be added
-  %FD      SWITCHBOARD_NETWORK_FD  the number of the descriptor
+  %FD      SWITCHBOARD_FD          the number of the descriptor
   %MAC     SWITCHBOARD_MAC         the guest's MAC address, which it must use
   %IP      SWITCHBOARD_IP          the address that DHCP will give it
   %%                               a percent sign;  and SWITCHBOARD_NETWORK has NAME

@@ -22,12 +22,12 @@ import (
 
 // The variables that tell COMMAND of its interface.
 const (
-	envNetdev    = "SWITCHBOARD_NETDEV"
-	envNetworkFD = "SWITCHBOARD_NETWORK_FD"
-	envMAC       = "SWITCHBOARD_MAC"
-	envIP        = "SWITCHBOARD_IP"
-	envNetwork   = "SWITCHBOARD_NETWORK"
-	envHolders   = "SWITCHBOARD_NETWORK_HOLDERS"
+	envNetdev  = "SWITCHBOARD_NETDEV"
+	envFD      = "SWITCHBOARD_FD"
+	envMAC     = "SWITCHBOARD_MAC"
+	envIP      = "SWITCHBOARD_IP"
+	envNetwork = "SWITCHBOARD_NETWORK"
+	envHolders = "SWITCHBOARD_NETWORK_HOLDERS"
 )
 
 // acquireFor runs a command with an interface, and ends as it does.
@@ -154,7 +154,7 @@ func (w *guestWords) environment() []string {
 	if w.runtimeDir != "" {
 		env = append(env, envRuntimeDir+"="+w.runtimeDir)
 	}
-	for _, v := range [][2]string{{envNetwork, w.network}, {envNetdev, w.netdev}, {envNetworkFD, w.fd}, {envHolders, w.holders}, {envMAC, w.mac.String()}, {envIP, addressText(w.ip)}} {
+	for _, v := range [][2]string{{envNetwork, w.network}, {envNetdev, w.netdev}, {envFD, w.fd}, {envHolders, w.holders}, {envMAC, w.mac.String()}, {envIP, addressText(w.ip)}} {
 		env = append(env, v[0]+"="+v[1]) // the last one counts
 	}
 	return env

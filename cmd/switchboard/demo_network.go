@@ -120,9 +120,9 @@ func (f *guestEnd) ask(ctx context.Context, text string) (answer string, from ne
 
 // demoGuest answers in capitals what other guests say, until it is ended. It has its interface from acquire.
 func (a *app) demoGuest(ctx context.Context) error {
-	fd, err := strconv.Atoi(os.Getenv(envNetworkFD))
+	fd, err := strconv.Atoi(os.Getenv(envFD))
 	if err != nil {
-		return usagef("%s is %q: %s acquire NAME -- … sets it", envNetworkFD, os.Getenv(envNetworkFD), filepath.Base(os.Args[0]))
+		return usagef("%s is %q: %s acquire NAME -- … sets it", envFD, os.Getenv(envFD), filepath.Base(os.Args[0]))
 	}
 	mac, err := net.ParseMAC(os.Getenv(envMAC))
 	if err != nil {
