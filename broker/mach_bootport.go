@@ -176,7 +176,7 @@ func (b *Broker) endClosedWays() {
 
 // bootstrapMessage takes one Mach message that came to a bootstrap port or a door. The loop's.
 func (b *Broker) bootstrapMessage(d *descriptor, p *packet, n int) {
-	if p.Truncated || p.ControlTruncated || p.PIDFD < 0 || !p.HasCred {
+	if p.longerThanMach(n) || p.ControlTruncated || p.PIDFD < 0 || !p.HasCred {
 		level := slog.LevelDebug
 		if d.boot.audit.take() {
 			level = slog.LevelInfo

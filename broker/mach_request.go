@@ -30,12 +30,20 @@ type machCall struct {
 	pipe    *xpc.Request // of a pipe routine, which is answered in that dialect; nil: req is a Mach message
 }
 
+// maxMachMessage is how long a Mach message may be that is a request, in bytes; XPC's have limits of their own.
+const maxMachMessage = 32 << 10
+
+// longerThanMach reports whether a packet is longer than what it is can be.
+func (p *packet) longerThanMach(n int) bool {
+	return p.Truncated || n > maxMachMessage && !xpc.IsMessage(messageID(p.Data[:n]))
+}
+
 // packet handles one packet and reports whether the connection is over.
 func (c *controlConn) packet(p *packet, n int) (done bool) {
 	call := machCall{s: &c.machSession, conn: c, p: p, size: n}
 	var err error
 	switch {
-	case p.Truncated:
+	case p.longerThanMach(n):
 		err = &mach.FramingError{Why: "the packet is longer than any request"}
 	case p.ControlTruncated:
 		err = &mach.FramingError{Why: "descriptors were lost: there are too many, or the broker has few left"}

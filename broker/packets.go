@@ -10,6 +10,7 @@ import (
 	"github.com/switchboard-ipc/switchboard/internal/directory"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
+	"github.com/switchboard-ipc/switchboard/protocol/xpc"
 )
 
 // unsent is a reply that waits for room, with a duplicate of its descriptor if it has one.
@@ -31,8 +32,11 @@ type packet struct {
 	reply []byte
 }
 
+// longestPacket is how long a packet may be that any front takes: a message of XPC with its header and descriptors. Others are shorter.
+const longestPacket = xpc.MaxPayload + 512
+
 func newPacket() *packet {
-	return &packet{Buffer: sys.NewBuffer(session.MaxPacket), reply: make([]byte, 0, 1024)}
+	return &packet{Buffer: sys.NewBuffer(longestPacket), reply: make([]byte, 0, 1024)}
 }
 
 func (b *Broker) packet() *packet     { return b.packets.Get().(*packet) }
@@ -106,7 +110,7 @@ func (s *clientSession) flush() bool {
 func (s *clientSession) packet(p *packet, n int) (done bool) {
 	h, payload, err := session.ParseHeader(p.Data[:n])
 	switch {
-	case p.Truncated:
+	case p.Truncated, n > session.MaxPacket:
 		err = fmt.Errorf("a packet is longer than %d bytes", session.MaxPacket)
 	case p.ControlTruncated:
 		return s.fault(directory.Refusal{Reason: directory.LimitHit, Text: "descriptors were lost, because the broker has few left: try again"})

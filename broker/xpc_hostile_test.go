@@ -45,9 +45,6 @@ func TestPipeVectors(t *testing.T) {
 			x, y := pair(t)
 			far, near = append(far, x), append(near, y)
 		}
-		if len(packet) > 32<<10 { // no request is as long
-			action = "close"
-		}
 		if err := c.send(packet, near...); err != nil {
 			t.Fatalf("%s: %v", v.Name, err)
 		}
@@ -76,6 +73,45 @@ func TestPipeVectors(t *testing.T) {
 		for i := range near {
 			near[i].close()
 			far[i].closed()
+		}
+	}
+}
+
+// TestPipeLimits: payloads may be as long as XPC allows. Longer ones are refused, and what no payload can be ends the connection, as Mach messages do
+// that are longer than any of theirs.
+func TestPipeLimits(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, brokerOptions{})
+	c, port := bootstrap(t, b.dir), bootstrap(t, b.dir).right(mach.MakeSend, mach.Request{Routine: mach.Parent})
+	for size, code := range map[int]int64{16 << 10: 2, 32<<10 - 24: 2, 32 << 10: 2, xpc.MaxPayload: 2, xpc.MaxPayload + 4: 22} {
+		m := xpc.Request{Routine: xpc.LookUp, Name: "nobody", Token: 5}.Message()
+		m.Root.Set("more", xpc.Data(nil))
+		small, _, err := m.Append(nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Root.Set("more", xpc.Data(make([]byte, size-(len(small)-mach.HeaderSize))))
+		packet, _, err := m.Append(nil, &xpc.Options{Payload: 2 * xpc.MaxPayload})
+		if err != nil || len(packet) != mach.HeaderSize+size {
+			t.Fatalf("%d bytes: %d, %v", size, len(packet), err)
+		}
+		for where, to := range map[string]*machConn{"a connection": c, "a bootstrap port": port} {
+			to.mustSend(packet)
+			m, _ := to.hear()
+			if n, err := m.Root.Int("error"); err != nil || n != code || m.Token != 5 {
+				t.Errorf("%d bytes to %s: %+v", size, where, m)
+			}
+		}
+	}
+	for _, size := range []int{32<<10 + 4, 2 * xpc.MaxPayload} {
+		for id, closes := range map[int32]bool{int32(xpc.KindMessage): size > xpc.MaxPayload, 404: true} {
+			if !closes {
+				continue
+			}
+			c := bootstrap(t, b.dir)
+			m := mach.Message{Header: mach.Header{Bits: mach.NewBits(false, mach.CopySend, mach.MakeSendOnce), Local: 9, ID: id}, Body: make([]byte, size-mach.HeaderSize)}
+			c.mustSend(m.Append(nil))
+			c.closed()
 		}
 	}
 }
