@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Having a name."""
 
+import os
 import select
 import socket
 import threading
 import time
 
 from ._broker import SwitchboardError
-from ._session import claim
+from ._session import claim, release
 
 
 class Listener:
@@ -19,7 +20,8 @@ class Listener:
     def __init__(self, name, *, kind="service", version="", scope="", runtime_dir=None):
         self.name = name
         self._options = {"kind": kind, "version": version, "scope": scope, "runtime_dir": runtime_dir}
-        self._session, self._sock = claim(name, **self._options)
+        self._session, self._sock, self._lease = claim(name, **self._options)
+        self._process = os.getpid()
         self._stop, self._stopped = socket.socketpair()
         self._lock = threading.Lock()  # guards what follows, and that nothing is opened once it is closed
         self._closed = False
@@ -28,8 +30,11 @@ class Listener:
         """Waits for the next caller. ValueError once the listener is closed."""
         while not self._closed:
             poll = select.poll()
-            for s in (self._session, self._sock, self._stopped):
-                poll.register(s.fileno(), select.POLLIN)
+            try:
+                for s in (self._session, self._sock, self._stopped):
+                    poll.register(s.fileno(), select.POLLIN)
+            except ValueError:  # just closed
+                break
             ready = [fd for fd, _ in poll.poll()]
             if self._closed or self._stopped.fileno() in ready:
                 break
@@ -52,7 +57,7 @@ class Listener:
             self._sock.close()
             for attempt in range(200):
                 try:
-                    session, sock = claim(self.name, **self._options)
+                    session, sock, lease = claim(self.name, **self._options)
                 except (SwitchboardError, OSError):
                     if attempt == 199 or self._closed:
                         raise
@@ -60,20 +65,26 @@ class Listener:
                     continue
                 with self._lock:
                     if not self._closed:
-                        self._session, self._sock = session, sock
+                        self._session, self._sock, self._lease = session, sock, lease
                         return
                 sock.close()
                 session.close()
                 return
 
     def close(self):
-        """Gives the name back."""
+        """Gives the name back: when this returns, another program can have it."""
+        if self._process != os.getpid():  # a forked child has it, but it is not the child's
+            self._closed = True
+            return
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._stop.close()
-                self._sock.close()
-                self._session.close()
+            if self._closed:
+                return
+            self._closed = True
+            self._stop.close()
+            self._sock.close()
+            release(self._session, self._lease)
+            self._session.close()
+            self._stopped.close()
 
     def __enter__(self):
         return self

@@ -9,11 +9,15 @@ later load. Where that matters, and on other machines wherever the order matters
 full barrier.
 """
 
+import atexit
 import ctypes
 import fcntl
+import gc
 import os
 import platform
 import sys
+
+from ._fork import parents_only
 
 if not sys.platform.startswith("linux"):
     raise ImportError("switchboard.frames needs Linux")
@@ -79,6 +83,27 @@ def futex_wake(address):
     _quick_syscall(_FUTEX, address, _WAKE, 0x7FFFFFFF, None, None, 0)
 
 
+_collecting = False  # the garbage collector calls finalizers now
+_unmapped = []  # what they give up
+
+
+def _collector(phase, _):
+    global _collecting
+    _collecting = phase == "start"
+    while not _collecting and _unmapped:
+        _munmap(*_unmapped.pop())
+
+
+def _never_again():
+    # At the end of the interpreter finalizers run in any order, without a word of the collector. The memory ends with the process.
+    global _munmap
+    _munmap = lambda address, size: 0
+
+
+gc.callbacks.append(_collector)
+atexit.register(_never_again)
+
+
 class Mapping:
     """A mapping of a whole memory file. It lasts as long as anything refers to it, and memoryviews of it do."""
 
@@ -91,6 +116,8 @@ class Mapping:
             raise OSError(error, "mmap: " + os.strerror(error))
         _madvise(self.address, size, 16)  # DONTDUMP: pixels do not belong in a core file
         self.writable = writable
+        if writable:
+            parents_only(self)
 
     def view(self, at, size, owner=None):
         """Returns a memoryview of bytes, which keeps the owner (unless said, this) alive."""
@@ -99,9 +126,16 @@ class Mapping:
         view = memoryview(array).cast("B")
         return view if self.writable else view.toreadonly()
 
-    def __del__(self, munmap=_munmap):
+    def forked(self):
+        """Puts memory of the child's own in its place: what is released, or closed, in the child is not to be so in the parent."""
+        _mmap(self.address, self.size, 3, 0x10 | 0x02 | 0x20 | 0x4000, -1, 0)  # FIXED, PRIVATE, ANONYMOUS, NORESERVE
+
+    def __del__(self):
         if getattr(self, "address", None):
-            munmap(self.address, self.size)
+            if _collecting:  # other finalizers may still use it, in whatever order the collector calls them
+                _unmapped.append((self.address, self.size))
+            else:
+                _munmap(self.address, self.size)
             self.address = None
 
 

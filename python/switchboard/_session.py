@@ -15,7 +15,7 @@ from ._socket import close_all, receive
 
 _HEADER = struct.Struct("<BBBBIQ")
 _REQUEST, _REPLY, _EVENT = 1, 2, 3
-_HELLO, _LOOK_UP, _CLAIM, _WATCH = 1, 2, 3, 5
+_HELLO, _LOOK_UP, _CLAIM, _RELEASE, _WATCH = 1, 2, 3, 4, 5
 _CHANGE, _SYNCED, _OVERFLOW, _BYE = 65, 66, 67, 69
 
 KINDS = {"any": 0, "service": 1, "port": 2, "network": 3, "channel": 4}
@@ -123,15 +123,24 @@ def watch(pattern="*", *, kind="any", runtime_dir=None):
                     yield Event(_CHANGES.get(number(f, 1), "unknown"), _entry(f[2][-1]), text(f, 3))
 
 
+def release(session, lease):
+    """Gives a name back: when this returns, it is free, unless the broker is gone or does not answer."""
+    session._sock.settimeout(2)
+    try:
+        session.call(_RELEASE, encode(f1=lease), True)
+    except OSError:
+        pass
+
+
 def claim(name, *, kind="service", version="", scope="", runtime_dir=None):
-    """Obtains a name with a socket that the broker bound for it. Returns (session, listening socket)."""
+    """Obtains a name with a socket that the broker bound for it. Returns (session, listening socket, lease)."""
     session = Session(runtime_dir)
     try:
-        _, fds, _ = session.call(_CLAIM, encode(f1=name, f2=KINDS[kind], f3=version, f4=scope, f5=1), True)
+        fields, fds, _ = session.call(_CLAIM, encode(f1=name, f2=KINDS[kind], f3=version, f4=scope, f5=1), True)
         sock = socket.socket(fileno=fds[0])
         close_all(fds[1:])
         sock.listen(1024)  # so that callers see this process as their peer, and not the broker
-        return session, sock
+        return session, sock, number(fields, 3)
     except SwitchboardError as e:
         session.close()
         raise SwitchboardError(e.code, "cannot listen on %r: %s" % (name, e)) from None

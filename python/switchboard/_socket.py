@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import struct
-import weakref
+
+from ._fork import parents_only
 
 HELLO, WELCOME, POOL, EVICTED, BYE, REFUSED, STATISTICS = range(1, 8)
 RELEASED, CONNECT = 16, 17
@@ -18,6 +19,10 @@ _MAX = 4096
 
 class Full(OSError):
     """The other side does not read its messages."""
+
+
+class OtherVersion(OSError):
+    """The other side speaks another version of the protocol."""
 
 
 def close_all(fds):
@@ -37,18 +42,6 @@ def receive(sock, size, flags=0):
         close_all(fds)
         raise OSError("descriptors or bytes of a message were lost")
     return data, list(fds)
-
-
-_open = weakref.WeakSet()
-
-
-def _forked():
-    # A child that keeps a copy of a connection would hide its parent's death.
-    for messages in list(_open):
-        messages.sock.close()
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 def own_pidfd():
@@ -80,12 +73,15 @@ class Messages:
 
     def __init__(self, sock):
         self.sock = sock
-        _open.add(self)
+        parents_only(self)
         self.stream = sock.type & 0xF == socket.SOCK_STREAM
         self._data, self._fds = b"", []
 
     def fileno(self):
         return self.sock.fileno()
+
+    def forked(self):
+        self.sock.close()  # a child that keeps a copy of a connection would hide its parent's death
 
     def send(self, kind, payload=b"", fds=()):
         """Sends one message without waiting for room: who has not read the few messages that there are never will."""
@@ -128,7 +124,7 @@ class Messages:
             raise OSError("a message of %d bytes" % len(self._data))
         length, _, fds, version, _ = _HEADER.unpack_from(self._data)
         if version != 1:
-            raise OSError("the other side speaks version %d of the protocol of frames" % version)
+            raise OtherVersion("the other side speaks version %d of the protocol of frames" % version)
         if not _HEADER.size <= length <= _MAX or fds > 4:
             raise OSError("a message of %d bytes with %d descriptors" % (length, fds))
         return length

@@ -48,6 +48,7 @@ def names():
             assert sock.recv(100) == b"HELLO"
     refused(69, lambda: switchboard.dial("com.example.up", version="^2"))
     listener.close()
+    switchboard.listen("com.example.up").close()  # a name that was given back is free at once
     thread.join()
     assert next(events).kind == "gone"
 

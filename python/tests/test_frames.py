@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """python3 -m unittest discover -s python/tests"""
 
+import ast
 import asyncio
+import fractions
 import gc
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -297,6 +300,158 @@ class Frames(unittest.TestCase):
             publish(w, 3)
             self.assertEqual(r.next(5).planes[0][0], 3)
 
+    def test_forked_child_harms_nobody(self):
+        """What a forked child releases, drops, publishes and closes stays as it is in its parent."""
+        with Writer(SMALL) as w, connected(w, "every") as r:
+            publish(w, 1)
+            held, loan = r.next(10), w.loan()
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    held.release()
+                    for f in (loan.publish, w.loan, r.next, r.poll):
+                        try:
+                            f()
+                        except ValueError:
+                            pass
+                        else:
+                            os._exit(2)
+                    loan.drop()
+                    r.close()
+                    w.close()
+                    code = 0
+                finally:
+                    os._exit(code)
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            self.assertEqual(w.stats()["readers"][0]["held"], 1)
+            with self.assertRaises(TimeoutError):
+                r.next(0.001)
+            loan.publish()
+            self.assertEqual(r.next(10).sequence, 2)
+            publish(w, 3)
+            self.assertEqual(r.next(10).sequence, 3)
+
+    def test_collected(self):
+        """Frames, loans, readers and writers that refer to themselves go in any order, with memory that they still look at."""
+        class Last:
+            def __del__(self):
+                self.seen = bytes(self.plane[:1])
+                if self.frame is not None:
+                    self.frame.release()
+
+        gc.disable()  # so that all of them are collected together
+        try:
+            for _ in range(20):
+                w = Writer(SMALL)
+                r = connected(w)
+                loan = w.loan()
+                loan.planes[0][:1] = b"x"
+                loan.publish()
+                things = [w, r, w.loan(), Last(), r.next(10)]
+                things[3].frame, things[3].plane = things[4], memoryview(things[4].planes[0])
+                things.append(things)
+                w._lines.clear()  # the background thread knows the writer
+                from switchboard._loop import loop
+                for line in [a.line for a in w._readers]:
+                    loop.remove(line.fileno())
+                    loop.remove(next(a.living for a in w._readers))
+                del w, r, loan, things, line
+                gc.collect()
+        finally:
+            gc.enable()
+
+    def test_dropped_in_a_cycle(self):
+        with Writer(SMALL) as w, connected(w, "latest") as r:
+            gc.disable()
+            try:
+                for n in range(20):
+                    publish(w, n)
+                    around = [r.next(10)]
+                    around.append(around)
+            finally:
+                gc.enable()
+
+    def test_publish_fails(self):
+        """What cannot be published takes neither a slot nor a sequence, and can be mended."""
+        with Writer(SMALL, slots=2, readers=1, holds=1) as w, connected(w) as r:
+            for attribute, value, error in (("metadata", b"x" * 3841, ValueError), ("metadata", "text", TypeError), ("timestamp", 1.5, ValueError),
+                                            ("flags", -1, ValueError), ("crop", (1, 2), ValueError), ("answers", (1,), ValueError)):
+                for _ in range(5):
+                    loan = w.loan()
+                    setattr(loan, attribute, value)
+                    with self.assertRaises(error):
+                        loan.publish()
+                    with self.assertRaises(error), w.loan() as other:
+                        setattr(other, attribute, value)
+                    loan.drop()
+            with w.loan() as loan:
+                loan.metadata = bytearray(b"x" * 3840)
+            f = r.next(10)
+            self.assertEqual((f.sequence, f.missed, f.metadata), (1, 0, b"x" * 3840))
+            self.assertEqual(w.stats()["dropped"], 60)
+
+    def test_mad_cursor(self):
+        """A lossless reader whose cursor goes up and down makes no progress."""
+        with Writer(SMALL, slots=2, readers=1, holds=1) as w, connected(w, "lossless", deadline=0.02) as r:
+            for n in range(500):
+                publish(w, n)
+                r.next(10).release()
+            stop = threading.Event()
+
+            def noise():
+                while not stop.is_set():
+                    for cursor in range(0, 500, 7):
+                        r._view.mine64[8] = cursor
+                        time.sleep(0.0001)
+
+            thread = threading.Thread(target=noise)
+            thread.start()
+            try:
+                for n in range(5):
+                    publish(w, n)
+            finally:
+                stop.set()
+                thread.join()
+            self.assertEqual(w.stats()["evicted"], 1)
+
+    def test_close_while_waiting(self):
+        for wake in ("event", "futex"):
+            with Writer(SMALL) as w:
+                r = connected(w, wake=wake)
+                threading.Timer(0.02, r.close).start()
+                with self.assertRaises(ValueError):
+                    r.next(10)
+
+    def test_other_version(self):
+        with Writer(SMALL) as w:
+            a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            w.serve(a)
+            b.settimeout(10)
+            b.send(struct.pack("<IHBBQ16s", 32, 1, 0, 2, 0, b""))
+            self.assertEqual(struct.unpack_from("<IHBBQI", b.recv(4096))[1::4], (6, 64))
+            self.assertEqual(b.recv(4096), b"")
+
+    def test_formats(self):
+        for dtype, name in {"f4": "float32", "<f4": "float32", "|u1": "uint8", "float": "float64", "bool": "bool8", "torch.bfloat16": "bfloat16", float: "float64",
+                            int: "int64", bool: "bool8"}.items():
+            self.assertEqual(Format(dtype=dtype, shape=[2, 3]).name, name)
+        self.assertEqual(Format(dtype="u1", shape=7).shape, (7,))
+        for dtype in (">f4", "str", "f", "float12", "x4"):
+            with self.assertRaises(ValueError, msg=dtype):
+                Format(dtype=dtype, shape=(1,))
+        for text, want in {"33x17@30000/1001:NV12": Format("NV12", 33, 17, rate=(30000, 1001)), "4x3@60": Format("BGRA", 4, 3, rate=60),
+                           "4x3:R8": Format("GRAY8", 4, 3), "4x3@25:AR24": Format(frames.BGRA, 4, 3, rate=fractions.Fraction(25))}.items():
+            self.assertEqual(Format.parse(text), want)
+            with Writer(text) as w:
+                self.assertEqual(w.format, want)
+        for text in ("", "4x3@", "0x3@5", "4x3@5:XXXXX", "4x3@5:XXXX", "-1x3"):
+            with self.assertRaises(ValueError, msg=text):
+                Format.parse(text)
+        for name in ("", "ABCDE", "é", "XXXX"):
+            with self.assertRaises(ValueError, msg=name):
+                Format(name, 4, 4)
+
     def test_refused(self):
         with Writer(SMALL, readers=1) as w, connected(w):
             with self.assertRaises(frames.Refused) as caught:
@@ -364,8 +519,12 @@ class Arrays(unittest.TestCase):
             loan.publish()
             f = r.next(1)
             self.assertEqual(f.array[1, 2], 77)
-            with self.assertRaises(BufferError):
-                f.__dlpack__()
+            a = numpy.from_dlpack(f)  # numpy 1 asks for no version, and takes what comes for read-only
+            self.assertEqual((a[1, 2], a.flags.writeable), (77, False))
+            del a
+            gc.collect()
+            self.assertIn('"dltensor"', repr(f.__dlpack__()))
+            self.assertEqual(_dlpack._exported, {})
             capsule = f.__dlpack__(max_version=(1, 0))
             self.assertIn("dltensor_versioned", repr(capsule))
             self.assertEqual(len(_dlpack._exported), 1)
@@ -374,6 +533,15 @@ class Arrays(unittest.TestCase):
 
 
 class Installing(unittest.TestCase):
+    def test_language(self):
+        """It parses as Python 3.9."""
+        top = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+        for folder, _, files in os.walk(os.path.join(top, "switchboard")):
+            for name in files:
+                if name.endswith(".py"):
+                    with open(os.path.join(folder, name), encoding="utf-8") as f:
+                        ast.parse(f.read(), name, feature_version=(3, 9))
+
     def test_backend(self):
         import tempfile
         import zipfile

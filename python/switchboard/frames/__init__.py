@@ -18,13 +18,13 @@ import time
 
 from .. import _broker, _listener
 from ._errors import Evicted, NoSlot, Reformatted, Refused, TooManyHeld, WriterGone
-from ._format import Colour, Format, Plane, Rate
+from ._format import BGRA, GRAY8, I420, NV12, RGBA, Colour, Format, Plane, Rate
 from ._frame import Frame, Loan
 from ._reader import MODES, Reader
 from ._writer import Writer
 
 __all__ = ["open", "create", "Format", "Reader", "Writer", "Frame", "Loan", "Plane", "Rate", "Colour", "WriterGone", "Evicted",
-           "TooManyHeld", "NoSlot", "Reformatted", "Refused", "now"]
+           "TooManyHeld", "NoSlot", "Reformatted", "Refused", "now", "BGRA", "RGBA", "NV12", "I420", "GRAY8"]
 
 KEYFRAME, CORRUPT, DISCONTINUITY = 1, 2, 4
 
@@ -74,7 +74,11 @@ def open(name, mode="latest", *, rejoin=False, runtime_dir=None, **options):
 
 
 def create(name, format, *, runtime_dir=None, **options):
-    """Gives a channel a name. slots: how many slots the writer works with. Other options: readers, holds, patience. Returns a Writer."""
+    """Gives a channel a name. Returns a Writer.
+
+    format: a Format, or such a text as "1920x1080@60:NV12". slots: how many slots the writer works with. readers: how many there may
+    be. holds: how many frames each may hold. patience: seconds that the writer waits for a lossless reader at most.
+    """
     writer = Writer(format, name=name, **options)
     try:
         listener = _listener.Listener(name, kind="channel", runtime_dir=runtime_dir)

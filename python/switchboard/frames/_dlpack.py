@@ -67,9 +67,9 @@ def export(frame, max_version):
     else:
         dtype, shape, strides = _Type(*frame.format.type), frame.format.shape, frame.format.strides
         size = frame.format.type[1] // 8
+    # Before 1.0 DLPack cannot say that the planes of a frame cannot be written. numpy 1 takes what comes for read-only; who writes
+    # nevertheless does no harm to others: the memory itself is read-only, and the program ends with SIGSEGV.
     versioned = max_version is not None and max_version[0] >= 1
-    if plane.readonly and not versioned:
-        raise BufferError("the planes of a frame cannot be written, which DLPack says from version 1.0 on only: copy frame.array")
     managed = (_Versioned if versioned else _Managed)()
     n = len(shape)
     held = (ctypes.c_int64 * n)(*shape), (ctypes.c_int64 * n)(*(s // size for s in strides))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Formats of frames: pictures by DRM's codes, tensors by type and shape."""
 
+import re
 from collections import namedtuple
 
 Plane = namedtuple("Plane", "offset size stride rows")
@@ -27,14 +28,32 @@ _FORMATS = {
 
 _KINDS = {"int": 0, "uint": 1, "float": 2, "bfloat": 4, "complex": 5, "bool": 6}
 _LETTERS = {0: "i", 1: "u", 2: "f", 5: "c", 6: "b"}
+_SHORT = re.compile("[<=|]?([iufcb])([0-9]{1,2})")
+_BUILTIN = {"float": "float64", "int": "int64", "complex": "complex128", "bool": "bool8", "bool_": "bool8"}
+_TEXT = re.compile(r"(\d{1,5})x(\d{1,5})(?:@(\d{1,6})(?:/(\d{1,6}))?)?(?::(.{1,8}))?")
 
 
 def _code(text):
+    if not (1 <= len(text) <= 4 and text.isascii() and text.isprintable()):
+        raise ValueError("format %r is unknown: write a DRM code such as AR24, or BGRA, RGBA, NV12, I420, GRAY8" % text)
     return int.from_bytes(text.ljust(4).encode("ascii"), "little")
+
+
+def _type_name(dtype):
+    """Returns a name such as float32 for what programs call types: that, f4, numpy.float32, numpy.dtype("f4"), torch.float32, float."""
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
+    if getattr(dtype, "byteorder", "=") == ">" or name.startswith(">"):
+        raise ValueError("type %r is big-endian, and memory is little-endian" % (dtype,))
+    short = _SHORT.fullmatch(name)
+    if short:
+        return "%s%d" % ({letter: kind for kind, n in _KINDS.items() for letter in _LETTERS.get(n, "")}[short[1]], 8 * int(short[2]))
+    name = name.rpartition(".")[2]
+    return _BUILTIN.get(name, name)
 
 
 _NAMES = {_code(code): name for name, (code, _) in _FORMATS.items()}
 _LAYOUTS = {_code(code): layout for code, layout in _FORMATS.values()}
+BGRA, RGBA, NV12, I420, GRAY8 = (_code(_FORMATS[name][0]) for name in ("BGRA", "RGBA", "NV12", "I420", "GRAY8"))
 
 
 def _up(n, to):
@@ -44,20 +63,25 @@ def _up(n, to):
 class Format:
     """What every frame of a channel looks like.
 
-    Format("BGRA", 1920, 1080) is a picture; the name is one of those above, or a code of DRM. Format(dtype="float32",
-    shape=(3, 224, 224)) is a tensor. Format.bytes(n) is up to n bytes of any kind.
+    Format("BGRA", 1920, 1080) is a picture; the name is BGRA, RGBA, NV12, I420, GRAY8 and so on, or a code of DRM.
+    Format.parse("1920x1080@60:NV12") is one, too, and so is that text wherever a Format is wanted. Format(dtype="float32",
+    shape=(3, 224, 224)) is a tensor; a type of numpy will do. Format.bytes(n) is up to n bytes of any kind.
+
+    rate: frames a second, a whole number, a Fraction, or (30000, 1001). planes: (stride, rows) of each, where they are not the usual.
+    strides: of a tensor, in bytes. ValueError: it cannot be.
     """
 
     __slots__ = ("fourcc", "modifier", "width", "height", "rate", "colour", "planes", "type", "shape", "strides")
 
     def __init__(self, fourcc=None, width=0, height=0, *, rate=(0, 0), colour=(0, 0, 0, 0), modifier=0, planes=None, size=None,
                  dtype=None, shape=None, strides=None):
+        rate = rate if isinstance(rate, tuple) else (rate.numerator, rate.denominator)
         self.modifier, self.rate, self.colour = modifier, Rate(*rate), Colour(*colour)
         self.fourcc, self.width, self.height, self.type, self.shape, self.strides = 0, width, height, None, (), ()
         if (fourcc is None) == (dtype is None):
             raise ValueError("a format is a picture (fourcc) or a tensor (dtype, shape)")
         if dtype is not None:
-            sizes = self._tensor(str(dtype), shape, strides)
+            sizes = self._tensor(_type_name(dtype), shape, strides)
         else:
             sizes = self._picture(fourcc, planes, size)
         at, laid = 4096, []
@@ -67,21 +91,32 @@ class Format:
         self.planes = tuple(laid)
 
     @classmethod
+    def parse(cls, text):
+        """Reads a picture's format as the command line writes it: WIDTHxHEIGHT@FPS:FOURCC, without pixels BGRA."""
+        m = _TEXT.fullmatch(text)
+        if m is None:
+            raise ValueError("format %r is malformed: write WIDTHxHEIGHT@FPS:FOURCC, such as 1920x1080@60:NV12" % text)
+        width, height, num, den = (int(n or 0) for n in m.groups()[:4])
+        return cls(m[5] or "BGRA", width, height, rate=(num, den or 1) if num else (0, 0))
+
+    @classmethod
     def bytes(cls, n):
         return cls(dtype="uint8", shape=(n,))
 
     def _picture(self, fourcc, planes, size):
         if isinstance(fourcc, str):
-            fourcc = _code(_FORMATS[fourcc.upper()][0] if fourcc.upper() in _FORMATS else fourcc)
+            fourcc = _code(_FORMATS.get(fourcc.upper(), (fourcc,))[0])
         self.fourcc = fourcc
         if not (0 < self.width <= 65536 and 0 < self.height <= 65536):
             raise ValueError("a picture of %d by %d: both must be 1 to 65536" % (self.width, self.height))
         if size is not None:  # a coded stream
             return [(size, 0, 0)]
         if planes is not None:  # (stride, rows) each
+            if not 1 <= len(planes) <= 4 or any(stride < 1 or rows < 1 for stride, rows in planes):
+                raise ValueError("planes %r: there must be 1 to 4, each with (stride, rows)" % (planes,))
             return [(stride * rows, stride, rows) for stride, rows in planes]
         if fourcc not in _LAYOUTS:
-            raise ValueError("the planes of %s are not known here: say them in planes" % self.name)
+            raise ValueError("how pixels of %s lie in memory is not known here: say it in planes" % self.name)
         result = []
         for unit, across, down, _, _ in _LAYOUTS[fourcc]:
             stride, rows = _up(-(-self.width // across) * unit, 64), -(-self.height // down)
@@ -90,10 +125,12 @@ class Format:
 
     def _tensor(self, dtype, shape, strides):
         kind = dtype.rstrip("0123456789")
-        bits = int(dtype[len(kind):] or 8)
+        bits = int(dtype[len(kind):] or 0)
         if kind not in _KINDS or bits % 8 or not bits or bits > 248:
             raise ValueError("type %r is unknown: write one such as float32, uint8, bfloat16" % dtype)
-        self.type, self.shape = (_KINDS[kind], bits, 1), tuple(int(n) for n in shape)
+        if hasattr(shape, "__index__"):
+            shape = (shape,)
+        self.type, self.shape = (_KINDS[kind], bits, 1), tuple(int(n) for n in shape or ())
         if strides is None:
             strides, n = [], bits // 8
             for length in reversed(self.shape):

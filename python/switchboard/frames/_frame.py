@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames: those that a reader holds, and those that a writer fills."""
 
-from ._layout import MAX_METADATA
-
 
 class Hold:
     """What keeps a slot from being used again. The planes of a frame refer to it: it ends with the last of them, or by release()."""
@@ -110,15 +108,12 @@ class Loan(_Picture):
 
     def publish(self):
         """Gives the frame to the readers, and returns its id. From then on it must not be written."""
-        if len(self.metadata) > MAX_METADATA:
-            raise ValueError("%d bytes of metadata are more than %d" % (len(self.metadata), MAX_METADATA))
         if self._writer is None:
             raise ValueError("the slot was published or dropped before")
-        writer, self._writer = self._writer, None
-        try:
-            return writer._publish(self)
-        finally:
-            self._forget()
+        id = self._writer._publish(self)
+        self._writer = None
+        self._forget()
+        return id
 
     def drop(self):
         """Gives the slot back unpublished. After publish() it does nothing."""
@@ -139,9 +134,10 @@ class Loan(_Picture):
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None and self._writer is not None:
-            self.publish()
-        else:
+        try:
+            if kind is None and self._writer is not None:
+                self.publish()
+        finally:
             self.drop()
 
     def __del__(self):

@@ -116,15 +116,21 @@ def _parse_format(b, slot_size):
 
 
 def pack_frame(info, sequence, epoch, slot, generation, published, used, format):
-    """Returns a frame header with the metadata behind it."""
+    """Returns a frame header with the metadata behind it. ValueError, TypeError: something in it cannot be."""
+    metadata = bytes(memoryview(info.metadata))
+    if len(metadata) > MAX_METADATA:
+        raise ValueError("%d bytes of metadata are more than %d" % (len(metadata), MAX_METADATA))
     a = info.answers or (0, 0, 0, 0)
     b = bytearray(FRAME)
-    _FRAME.pack_into(b, 0, b"FRM1", FRAME, sequence, epoch, slot, generation, info.flags, info.timestamp or published, published,
-                     info.duration, *(info.crop or (0, 0, 0, 0)), info.transform, len(info.metadata), *a,
-                     *(info.colour or (0, 0, 0, 0)), len(format.planes))
-    for i, p in enumerate(format.planes):
-        _PLANE.pack_into(b, 112 + 24 * i, p.offset, used[i], p.stride, 0)
-    return bytes(b) + info.metadata
+    try:
+        _FRAME.pack_into(b, 0, b"FRM1", FRAME, sequence, epoch, slot, generation, info.flags, info.timestamp or published, published,
+                         info.duration, *(info.crop or (0, 0, 0, 0)), info.transform, len(metadata), *a,
+                         *(info.colour or (0, 0, 0, 0)), len(format.planes))
+        for i, p in enumerate(format.planes):
+            _PLANE.pack_into(b, 112 + 24 * i, p.offset, min(used[i], p.size), p.stride, 0)
+    except struct.error as e:
+        raise ValueError("a field of the frame cannot be: %s (times are whole nanoseconds)" % e) from None
+    return bytes(b) + metadata
 
 
 def parse_frame(b, into, format):

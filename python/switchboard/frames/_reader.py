@@ -7,6 +7,7 @@ import struct
 import time
 
 from .. import _memory
+from .._fork import parents_only
 from .._memory import fence, order
 from .._socket import BYE, EVICTED, HELLO, POOL, REFUSED, RELEASED, WELCOME, Messages, close_all, living, own_pidfd
 from . import _layout as at
@@ -34,6 +35,10 @@ class Reader:
         self._event = self._writer = -1  # the eventfd, and the writer's pidfd
         self._epoll = None  # for who has a loop of its own
         self._join(sock)
+        parents_only(self)
+
+    def forked(self):
+        self._closed = True
 
     def _join(self, sock):
         last, _, holds, deadline = self._options
@@ -98,13 +103,13 @@ class Reader:
             try:
                 frame, ended, bell = self._step()
             except WriterGone:
-                if self._redial is None:
+                if self._redial is None and not self._closed:
                     raise
                 ended = True
                 frame = None
             if frame is not None:
                 return frame
-            if ended:
+            if ended and not self._closed:
                 if self._redial is None:
                     return None
                 self._rejoin(end)
@@ -112,7 +117,11 @@ class Reader:
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError("no frame came in time")
-                self._wait(bell, left)
+                try:
+                    self._wait(bell, left)
+                except OSError:
+                    if not self._closed:  # else its descriptors are
+                        raise
 
     def _step(self):
         """Returns (frame, whether the channel has ended, and the bell to wait for), or takes some step and returns no bell."""

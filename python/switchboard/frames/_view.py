@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool as a reader sees it: taking frames and giving them back (docs/frames.md, section 4)."""
 
-import threading
+import gc
 
 from .. import _memory
 from .._memory import fence, order
@@ -30,8 +30,8 @@ class View:
         everything = self.mapping.view(0, size)
         self.words32, self.words64 = everything.cast("I"), everything.cast("Q")
         self.mine32, self.mine64 = self.own.view(0, at.WORDS).cast("I"), self.own.view(0, at.WORDS).cast("Q")
-        self._lock = threading.Lock()  # guards holds
-        self.holds = [False] * holds
+        self.holds = holds
+        self._unused = list(range(holds))  # holds. No lock: a finalizer releases frames in the middle of anything
         self.bell_address = self.mapping.address + at.BELL
 
     def take(self, q, at_point, tell):
@@ -45,12 +45,12 @@ class View:
         slot, generation = entry & 0xFFFFFFFF, entry >> 32
         if slot >= s.slots:
             raise OSError("the writer broke the rules: frame %d is in slot %d of %d" % (q, slot, s.slots))
-        with self._lock:
-            try:
-                index = self.holds.index(False)
-            except ValueError:
-                raise TooManyHeld("too many frames are held (%d): release one, or open the channel with more holds" % len(self.holds)) from None
-            self.holds[index] = True
+        if not self._unused:
+            gc.collect()  # those that were dropped with something that refers to itself
+        try:
+            index = self._unused.pop()
+        except IndexError:
+            raise TooManyHeld("too many frames are held (%d): release one, or open the channel with more holds" % self.holds) from None
         self.mine32[at.HOLD // 4 + index] = slot + 1
         fence()
         at_point("take.held")
@@ -75,6 +75,5 @@ class View:
         order()
         self.mine32[at.HOLD // 4 + index] = 0
         at_point("release.cleared")
-        with self._lock:
-            self.holds[index] = False
+        self._unused.append(index)
         tell(self)

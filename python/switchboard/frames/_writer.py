@@ -9,12 +9,14 @@ import threading
 import time
 
 from .. import _memory
+from .._fork import parents_only
 from .._loop import loop
 from .._memory import fence, order
-from .._socket import (BYE, EVICTED, HELLO, POOL, REFUSED, RELEASED, STATISTICS, WELCOME, Messages, close_all,
-                       living, own_pidfd)
+from .._socket import (BYE, EVICTED, HELLO, POOL, REFUSED, RELEASED, STATISTICS, WELCOME, Messages, OtherVersion,
+                       close_all, living, own_pidfd)
 from . import _layout as at
 from ._errors import NoSlot, Reformatted
+from ._format import Format
 from ._frame import Loan
 from ._pool import Attached, Pool, Words, ages
 
@@ -40,8 +42,15 @@ class Writer:
         self._counts = {"published": 0, "dropped": 0, "evicted": 0}
         self._pool = self._new_pool(format, 1)
         self._own = own_pidfd()
+        parents_only(self)
+
+    def forked(self):
+        self._closed = True
+        self._changed = threading.Condition(threading.RLock())  # another thread may have held the one that there was
 
     def _new_pool(self, format, epoch):
+        if isinstance(format, str):
+            format = Format.parse(format)
         return Pool(at.Shape.new(format, self._slots, self._most * self._holds, self._channel, epoch, self._sequence + 1))
 
     @property
@@ -138,15 +147,15 @@ class Writer:
     def _publish(self, loan):
         with self._changed:
             pool, slot = loan._pool, loan._slot
-            pool.loans -= 1
             if self._closed:
                 raise ValueError("the channel is closed")
             if pool is not self._pool:
                 raise Reformatted("the format has changed since the slot was loaned")
-            self._sequence += 1
-            q, s = self._sequence, pool.shape
+            q, s = self._sequence + 1, pool.shape
             start = s.slots_at + slot * s.slot_size
             header = at.pack_frame(loan, q, s.epoch, slot, pool.generations[slot], time.monotonic_ns(), loan.used, s.format)
+            pool.loans -= 1
+            self._sequence = q
             pool.bytes[start:start + len(header)] = header
             self._at("publish.header")
             pool.sequences[slot] = pool.newest = q
@@ -239,12 +248,22 @@ class Writer:
                     break
                 with self._changed:
                     self._changed.notify_all()
+        except OtherVersion:
+            if not reader:
+                self._refuse(line, 64, "this writer speaks version 1 of the protocol of frames")
         except (EOFError, OSError):
             pass
         with self._changed:
             self._lose(line)
             for r in reader:
                 self._detach(r)
+
+    @staticmethod
+    def _refuse(line, code, why):
+        try:
+            line.send(REFUSED, struct.pack("<I", code) + why.encode())
+        except OSError:
+            pass  # it does not listen any more
 
     def _lose(self, line):
         if line in self._lines:
@@ -290,7 +309,7 @@ class Writer:
                 refusal = 75, "the channel has %d readers already, which is all that it may have" % len(self._readers)
             if refusal:
                 close_all([pidfd] if pidfd >= 0 and mode in _MODES else [])
-                line.send(REFUSED, struct.pack("<I", refusal[0]) + refusal[1].encode())
+                self._refuse(line, *refusal)
                 return False
             holds = min(holds or self._holds, self._holds)
             r = Attached(line, _MODES[mode], holds, min(deadline / 1000 or 1.0, self._patience), pidfd)
