@@ -16,7 +16,7 @@ type attached struct {
 	mode     Mode
 	deadline time.Duration
 	event    *sys.FD
-	start    uint64 // the first frame that it gets
+	start    uint64 // the first frame that it gets, and from there on what needs returned
 	evicted  bool
 	pid      int
 	since    int64
@@ -92,8 +92,12 @@ func (w *words) has(slot int) bool {
 	return false
 }
 
-// needs is the first frame that the reader has not taken.
-func (r *attached) needs() uint64 { return max(r.cursor.Load(), r.start) }
+// needs is the first frame that the reader has not taken. It only goes up: a reader whose cursor goes up and down makes no progress,
+// and is evicted in time. Called with the lock of the writer.
+func (r *attached) needs() uint64 {
+	r.start = max(r.cursor.Load(), r.start)
+	return r.start
+}
 
 // follow makes new words for the next pool and tells the reader.
 func (r *attached) follow(p *pool) (*words, error) {

@@ -48,6 +48,37 @@ func TestMadReader(t *testing.T) {
 	w.Stats()
 }
 
+// TestMadCursor: a lossless reader whose cursor goes up and down, while the writer waits for it, makes no progress, and is evicted.
+func TestMadCursor(t *testing.T) {
+	w := newWriter(t, small, Slots(2), MaxReaders(1), Holds(1), Patience(20*time.Millisecond))
+	r := attach(t, w, Lossless)
+	const before = 1000
+	for i := range before {
+		publish(t, w, i)
+		next(t, r).Release()
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for cursor := uint64(0); ; cursor += 7 {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Microsecond):
+				r.view.words.cursor.Store(cursor % before)
+			}
+		}
+	}()
+	for i := range 5 {
+		publish(t, w, i)
+	}
+	close(stop)
+	<-done
+	if n := w.Stats().Evicted; n != 1 {
+		t.Errorf("%d readers were evicted", n)
+	}
+}
+
 // TestWordsCannotShrink: a writer that touches the words of a reader must not be killed by it.
 func TestWordsCannotShrink(t *testing.T) {
 	own, err := newWords(2)

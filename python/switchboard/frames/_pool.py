@@ -90,7 +90,9 @@ class Attached:
         self.event = _eventfd()
 
     def needs(self):
-        return max(self.words.words64[at.CURSOR // 8], self.start)
+        """The first frame that the reader has not taken. It only goes up: one whose cursor goes up and down makes no progress."""
+        self.start = max(self.words.words64[at.CURSOR // 8], self.start)
+        return self.start
 
     def held(self):
         words = self.words.words32
