@@ -5,6 +5,8 @@ package frames
 import (
 	"errors"
 	"fmt"
+
+	"github.com/switchboard-ipc/switchboard"
 )
 
 var (
@@ -22,13 +24,19 @@ var (
 	ErrReleased = errors.New("the slot was published or dropped before")
 )
 
-// RefusedError is a writer's refusal of a reader. The code is one of sysexits.h, as those of package switchboard.
+// RefusedError is a writer's refusal of a reader. The code is one of sysexits.h, as those of package switchboard, whose errors it is, too:
+// errors.Is(err, switchboard.ErrTryAgain) when there are too many readers.
 type RefusedError struct {
 	Code int
 	Text string
 }
 
 func (e *RefusedError) Error() string { return "the writer refuses: " + e.Text }
+
+// Unwrap returns a [switchboard.Error] with the code.
+func (e *RefusedError) Unwrap() error {
+	return &switchboard.Error{Code: switchboard.Code(e.Code), Text: e.Text}
+}
 
 // fault is a breach of the protocol by the writer.
 func fault(format string, args ...any) error {

@@ -135,7 +135,7 @@ func (r *Reader) got(v *view, f *Frame) {
 	r.advance(v)
 	n := r.received.Add(1)
 	sys.Release64(v.words.received, n)
-	if !r.slept && n%agesOf != 0 {
+	if !r.slept && n%agesOf != 1 {
 		return
 	}
 	r.slept = false
