@@ -25,7 +25,7 @@ func (a *app) framesRecordCommand() *cobra.Command {
 		Use:   "record NAME {FILE.y4m | FILE.png}",
 		Short: "record pictures: a film as .y4m, or the newest picture as .png",
 		Long: `Record writes the pictures of a channel to a file until the writer ends it or until it is interrupted: as YUV4MPEG2, which ffmpeg and
-others read; or one picture as PNG. In a .y4m file planar and semi-planar YUV is what it was, and the rest is converted to 4:4:4.`,
+others read; or one picture as PNG. In a .y4m file YUV and grey are what they were, and the rest is converted to 4:4:4.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := arguments(2, 2, "a NAME and a FILE")(cmd, args); err != nil {
 				return err

@@ -125,9 +125,10 @@ func setter(f frames.Format, planes [][]byte) (func(x, y int, c color.RGBA), err
 	}
 	chroma := func(set func(cx, cy int, u, v byte)) func(x, y int, c color.RGBA) {
 		_, across, down := f.Sampling(1)
+		bytes, _, _ := f.Sampling(0) // the last of them is the high one
 		return func(x, y int, c color.RGBA) {
 			l, u, v := ToYUV(f, c)
-			p0[y*stride+x] = l
+			p0[y*stride+x*bytes+bytes-1] = l
 			set(x/across, y/down, u, v)
 		}
 	}
@@ -162,6 +163,11 @@ func setter(f frames.Format, planes [][]byte) (func(x, y int, c color.RGBA), err
 		return packed(3, 2, 1, 0, -1), nil
 	case frames.GRAY8:
 		return func(x, y int, c color.RGBA) { p0[y*stride+x] = grey(c) }, nil
+	case frames.P010:
+		return chroma(func(cx, cy int, u, v byte) {
+			at := planes[1][cy*f.Planes[1].Stride+cx*4:]
+			at[1], at[3] = u, v
+		}), nil
 	case frames.NV12, frames.NV16:
 		return interleaved(0, 1), nil
 	case frames.NV21:
@@ -174,6 +180,9 @@ func setter(f frames.Format, planes [][]byte) (func(x, y int, c color.RGBA), err
 		return macropixel(0, 1, 3), nil
 	case frames.UYVY:
 		return macropixel(1, 0, 2), nil
+	}
+	if w, ok := wideOf(f.FourCC); ok {
+		return func(x, y int, c color.RGBA) { w.put(p0[y*stride+x*w.size:], c) }, nil
 	}
 	return nil, fmt.Errorf("a test pattern of format %v cannot be drawn", f)
 }

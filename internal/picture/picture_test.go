@@ -32,7 +32,8 @@ func planes(f frames.Format) [][]byte {
 
 var drawable = []frames.FourCC{
 	frames.BGRA, frames.BGRX, frames.RGBA, frames.RGBX, frames.ARGB, frames.RGB, frames.BGR, frames.GRAY8, frames.NV12, frames.NV16, frames.NV21,
-	frames.I420, frames.YV12, frames.I422, frames.I444, frames.YUYV, frames.UYVY,
+	frames.I420, frames.YV12, frames.I422, frames.I444, frames.YUYV, frames.UYVY, frames.GRAY16, frames.P010, frames.RGB565, frames.BGR10A2,
+	frames.RGB10A2, frames.RGBA16, frames.RGBA16F,
 }
 
 func near(a, b color.RGBA, by int) bool {
@@ -69,7 +70,7 @@ func TestPattern(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, want := s.At(size[0]/16, 1), bars(f)(size[0]/16, 1)
-			if code == frames.GRAY8 {
+			if code == frames.GRAY8 || code == frames.GRAY16 {
 				g := grey(want)
 				want = color.RGBA{g, g, g, 255}
 			}
@@ -78,8 +79,40 @@ func TestPattern(t *testing.T) {
 			}
 		}
 	}
-	if _, err := NewPattern(format(t, frames.P010, 4, 4)); err == nil {
+	coded := frames.Format{FourCC: 'H' | '2'<<8 | '6'<<16 | '4'<<24, Width: 4, Height: 4, Planes: []frames.Plane{{Size: 100}}}
+	if _, err := NewPattern(coded); err == nil {
 		t.Error("a pattern was drawn in a format that is not known")
+	}
+}
+
+// TestAlpha: a picture that has alpha keeps it, and its colours, as an image.
+func TestAlpha(t *testing.T) {
+	for code, want := range map[frames.FourCC]color.NRGBA{
+		frames.BGRA: {3, 2, 1, 4}, frames.RGBA: {1, 2, 3, 4}, frames.ARGB: {2, 3, 4, 1}, frames.BGRX: {3, 2, 1, 255}, frames.RGBX: {1, 2, 3, 255},
+	} {
+		f := format(t, code, 1, 1)
+		p := planes(f)
+		copy(p[0], []byte{1, 2, 3, 4})
+		s, err := New(f, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Image().NRGBAAt(0, 0); got != want {
+			t.Errorf("%v: %v, not %v", f, got, want)
+		}
+	}
+}
+
+func TestHalf(t *testing.T) {
+	for n := range 256 {
+		if got := fromHalf(toHalf(byte(n))); int(got) != n {
+			t.Errorf("%d came back as %d", n, got)
+		}
+	}
+	for h, want := range map[uint16]byte{0x3c00: 255, 0x7c00: 255, 0x7e00: 0, 0xbc00: 0, 0x3800: 128, 0x0001: 0, 0x8000: 0} {
+		if got := fromHalf(h); got != want {
+			t.Errorf("%#04x is %d, not %d", h, got, want)
+		}
 	}
 }
 
@@ -117,7 +150,8 @@ func TestRows(t *testing.T) {
 }
 
 func TestY4M(t *testing.T) {
-	sizes := map[frames.FourCC]int{frames.I420: 21*9 + 2*11*5, frames.NV12: 21*9 + 2*11*5, frames.I422: 21*9 + 2*11*9, frames.GRAY8: 21 * 9, frames.BGRA: 3 * 21 * 9, frames.YUYV: 3 * 21 * 9}
+	sizes := map[frames.FourCC]int{frames.I420: 21*9 + 2*11*5, frames.NV12: 21*9 + 2*11*5, frames.I422: 21*9 + 2*11*9, frames.GRAY8: 21 * 9, frames.BGRA: 3 * 21 * 9,
+		frames.YUYV: 21*9 + 2*11*9, frames.UYVY: 21*9 + 2*11*9, frames.P010: 2 * (21*9 + 2*11*5), frames.GRAY16: 2 * 21 * 9}
 	for code, size := range sizes {
 		f := format(t, code, 21, 9)
 		var b bytes.Buffer

@@ -17,30 +17,34 @@ type Source struct {
 	format frames.Format
 	planes [][]byte
 	at     func(x, y int) color.RGBA
+	alpha  func(x, y int) byte // nil: the pictures have none
 }
 
 // New looks at the planes of a frame. Formats that this package does not know are an error.
 func New(f frames.Format, planes [][]byte) (*Source, error) {
 	s := &Source{format: f, planes: planes}
+	if len(planes) == 0 || len(planes) < len(f.Planes) {
+		return nil, fmt.Errorf("pictures of format %v have %d planes, not %d", f, len(f.Planes), len(planes))
+	}
 	switch f.FourCC {
 	case frames.BGRA, frames.BGRX:
-		s.at = s.packed(4, 2, 1, 0)
+		s.at, s.alpha = s.packed(4, 2, 1, 0), s.alphaAt(frames.BGRA, 3)
 	case frames.RGBA, frames.RGBX:
-		s.at = s.packed(4, 0, 1, 2)
+		s.at, s.alpha = s.packed(4, 0, 1, 2), s.alphaAt(frames.RGBA, 3)
 	case frames.ARGB:
-		s.at = s.packed(4, 1, 2, 3)
+		s.at, s.alpha = s.packed(4, 1, 2, 3), s.alphaAt(frames.ARGB, 0)
 	case frames.RGB:
 		s.at = s.packed(3, 0, 1, 2)
 	case frames.BGR:
 		s.at = s.packed(3, 2, 1, 0)
 	case frames.GRAY8:
 		s.at = s.packed(1, 0, 0, 0)
-	case frames.GRAY16:
-		s.at = s.packed(2, 1, 1, 1)
 	case frames.NV12, frames.NV16:
 		s.at = s.semiplanar(0, 1)
 	case frames.NV21:
 		s.at = s.semiplanar(1, 0)
+	case frames.P010:
+		s.at = s.p010()
 	case frames.I420, frames.I422, frames.I444:
 		s.at = s.planar(1, 2)
 	case frames.YV12:
@@ -50,10 +54,14 @@ func New(f frames.Format, planes [][]byte) (*Source, error) {
 	case frames.UYVY:
 		s.at = s.macropixel(1, 0, 2)
 	default:
-		return nil, fmt.Errorf("pictures of format %v cannot be shown", f)
+		w, ok := wideOf(f.FourCC)
+		if !ok {
+			return nil, fmt.Errorf("pictures of format %v cannot be shown", f)
+		}
+		s.wide(w)
 	}
 	for i, p := range f.Planes {
-		if i >= len(planes) || len(planes[i]) < p.Stride*p.Rows {
+		if len(planes[i]) < p.Stride*p.Rows {
 			return nil, fmt.Errorf("plane %d of the frame is too short", i)
 		}
 	}
@@ -64,14 +72,45 @@ func New(f frames.Format, planes [][]byte) (*Source, error) {
 func (s *Source) At(x, y int) color.RGBA { return s.at(x, y) }
 
 // Image converts all of it.
-func (s *Source) Image() *image.RGBA {
-	m := image.NewRGBA(image.Rect(0, 0, s.format.Width, s.format.Height))
+func (s *Source) Image() *image.NRGBA {
+	m := image.NewNRGBA(image.Rect(0, 0, s.format.Width, s.format.Height))
 	for y := range s.format.Height {
 		for x := range s.format.Width {
-			m.SetRGBA(x, y, s.at(x, y))
+			c := color.NRGBA(s.at(x, y))
+			if s.alpha != nil {
+				c.A = s.alpha(x, y)
+			}
+			m.SetNRGBA(x, y, c)
 		}
 	}
 	return m
+}
+
+// alphaAt looks at the alpha of pixels of four bytes; nil if the format is not the one that has it, but its like without.
+func (s *Source) alphaAt(with frames.FourCC, at int) func(x, y int) byte {
+	if s.format.FourCC != with {
+		return nil
+	}
+	p, stride := s.planes[0], s.format.Planes[0].Stride
+	return func(x, y int) byte { return p[y*stride+4*x+at] }
+}
+
+func (s *Source) wide(w wide) {
+	p, stride := s.planes[0], s.format.Planes[0].Stride
+	s.at = func(x, y int) color.RGBA {
+		c := w.get(p[y*stride+x*w.size:])
+		return color.RGBA{c.R, c.G, c.B, 255}
+	}
+	s.alpha = func(x, y int) byte { return w.get(p[y*stride+x*w.size:]).A }
+}
+
+// p010 looks at the upper eight bits of samples of 16.
+func (s *Source) p010() func(x, y int) color.RGBA {
+	ys, cs := s.format.Planes[0].Stride, s.format.Planes[1].Stride
+	return func(x, y int) color.RGBA {
+		c := s.planes[1][y/2*cs+x/2*4:]
+		return s.yuv(s.planes[0][y*ys+2*x+1], c[1], c[3])
+	}
 }
 
 func (s *Source) packed(size, r, g, b int) func(x, y int) color.RGBA {
