@@ -159,7 +159,7 @@ func (f *Format) completePicture() error {
 	}
 	layout := planesOf[f.FourCC]
 	if layout == nil {
-		return fmt.Errorf("the planes of %v are not known here: say them in Format.Planes", f.FourCC)
+		return fmt.Errorf("how pixels of %v lie in memory is not known here (in Go, Format.Planes can say it)", f.FourCC)
 	}
 	for i, l := range layout {
 		f.Planes = append(f.Planes, Plane{Stride: roundUp(f.RowBytes(i), 64), Rows: groups(f.Height, l.down)})

@@ -58,8 +58,8 @@ func parseFormat(s string) (frames.Format, error) {
 	if err == nil {
 		f, err = f.Complete()
 	}
-	if err == nil && f.Rate.Den == 0 {
-		err = errors.New("a rate of so many frames in 0 seconds")
+	if err == nil && m[3] != "" && (f.Rate.Num == 0 || f.Rate.Den == 0) {
+		err = errors.New("a rate without frames, or in no time")
 	}
 	if err != nil {
 		return f, usagef("format %q: %w", s, err)
@@ -99,6 +99,9 @@ func (a *app) read(ctx context.Context, name string, flags readFlags, mode frame
 	}
 	defer r.Close()
 	for n := 0; flags.frames == 0 || n < flags.frames; n++ {
+		if ctx.Err() != nil { // Next returns a frame if there is one, and of a fast writer there always is
+			return missed, nil
+		}
 		f, err := r.Next(ctx)
 		if err == nil {
 			missed += f.Missed

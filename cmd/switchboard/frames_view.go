@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,7 @@ func (a *app) framesViewCommand() *cobra.Command {
 		Use:   "view NAME",
 		Short: "show the pictures in the terminal",
 		Long: `View shows the pictures of a channel in the terminal, in half blocks of true colour or, with --sixel, as sixels, with how many there are in
-a second, how old they are when they are read, and how many it did not show. Where stdout is no terminal it shows one.`,
+a second, how old they are when they are read (latency), and how many it dropped, since newer ones had come. Where stdout is no terminal it shows one.`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := untilSignal(cmd.Context())
@@ -49,7 +50,7 @@ func (a *app) view(ctx context.Context, name string, flags viewFlags) error {
 	}
 	if v.terminal {
 		fmt.Fprint(a.stdout, "\x1b[?25l\x1b[2J")
-		defer fmt.Fprint(a.stdout, "\x1b[?25h\x1b[0m")
+		defer fmt.Fprint(a.stdout, "\x1b[?25h\x1b[0m\n")
 	}
 	_, err := a.read(ctx, name, flags.readFlags, frames.Latest, v.show)
 	return err
@@ -67,7 +68,9 @@ type viewer struct {
 	since               time.Time // when counting for the line below the picture began
 	seen, missed, total uint64
 	age, oldest         time.Duration
-	line                string
+	what, numbers       string // below the picture
+	columns, rows       int    // of the terminal, when the last one was drawn
+	format              string // of that
 }
 
 // show counts a frame, and draws it if the last one was drawn long enough ago.
@@ -79,7 +82,7 @@ func (v *viewer) show(f *frames.Frame) error {
 	v.age += age
 	v.oldest = max(v.oldest, age)
 	now := time.Now()
-	if v.line == "" || now.Sub(v.since) >= time.Second {
+	if v.what == "" || now.Sub(v.since) >= time.Second {
 		v.count(f, now)
 	}
 	if now.Sub(v.drawn) < v.pause {
@@ -91,35 +94,66 @@ func (v *viewer) show(f *frames.Frame) error {
 		return err
 	}
 	columns, rows, width, height := v.size()
+	below := v.below(columns, rows)
 	v.out = v.out[:0]
 	if v.terminal {
 		v.out = append(v.out, "\x1b[H"...)
+		if columns != v.columns || rows != v.rows || f.Format().String() != v.format {
+			v.columns, v.rows, v.format = columns, rows, f.Format().String()
+			v.out = append(v.out, "\x1b[2J"...)
+		}
 	}
 	if v.sixel {
 		if width == 0 || height == 0 {
 			width, height = columns*8, rows*16
 		}
-		v.out = append(s.Sixel(v.out, width, height*(rows-1)/rows), '\n')
+		v.out = append(s.Sixel(v.out, width, height*(rows-len(below))/rows), '\n')
 	} else {
-		v.out = s.Blocks(v.out, columns, rows-1)
+		v.out = s.Blocks(v.out, columns, rows-len(below))
 	}
-	v.out = append(v.out, v.line...)
-	if v.terminal {
-		v.out = append(v.out, "\x1b[K"...)
-	} else {
+	for i, line := range below {
+		if i > 0 {
+			v.out = append(v.out, '\n')
+		}
+		v.out = append(v.out, line...)
+		if v.terminal {
+			v.out = append(v.out, "\x1b[K"...)
+		}
+	}
+	if !v.terminal {
 		v.out = append(v.out, '\n')
 	}
 	_, err = v.app.stdout.Write(v.out)
 	return err
 }
 
-// count makes the line below the picture anew, once a second.
+// below is what stands below the picture: one line if the terminal is wide enough, else two if it is high enough, and none is wider.
+func (v *viewer) below(columns, rows int) []string {
+	lines := []string{v.what + "  " + v.numbers}
+	if !v.terminal || utf8.RuneCountInString(lines[0]) <= columns {
+		return lines
+	}
+	if lines = []string{v.what, v.numbers}; rows < 4 {
+		lines = lines[1:]
+	}
+	for i, line := range lines {
+		if r := []rune(line); len(r) > columns {
+			lines[i] = string(r[:columns])
+		}
+	}
+	return lines
+}
+
+// count makes what stands below the picture anew, once a second. Before the first second is over, the rate is that of the format.
 func (v *viewer) count(f *frames.Frame, now time.Time) {
 	rate := ""
-	if !v.since.IsZero() {
+	if said := f.Format().Rate; !v.since.IsZero() {
 		rate = fmt.Sprintf("%.1f fps, ", float64(v.seen+v.missed)/now.Sub(v.since).Seconds())
+	} else if said.Num > 0 && said.Den > 0 {
+		rate = fmt.Sprintf("%.1f fps, ", float64(said.Num)/float64(said.Den))
 	}
-	v.line = fmt.Sprintf("%s  %v  %sage %v (most %v), %d not shown", v.name, f.Format(), rate, rounded(v.age/time.Duration(max(v.seen, 1))), rounded(v.oldest), v.total)
+	v.what = fmt.Sprintf("%s  %v", v.name, f.Format())
+	v.numbers = fmt.Sprintf("%slatency %v (most %v), %d dropped", rate, rounded(v.age/time.Duration(max(v.seen, 1))), rounded(v.oldest), v.total)
 	v.since, v.seen, v.missed, v.age, v.oldest = now, 0, 0, 0, 0
 }
 
