@@ -101,7 +101,9 @@ func (s *Source) wide(w wide) {
 		c := w.get(p[y*stride+x*w.size:])
 		return color.RGBA{c.R, c.G, c.B, 255}
 	}
-	s.alpha = func(x, y int) byte { return w.get(p[y*stride+x*w.size:]).A }
+	if w.alpha {
+		s.alpha = func(x, y int) byte { return w.get(p[y*stride+x*w.size:]).A }
+	}
 }
 
 // p010 looks at the upper eight bits of samples of 16.
@@ -147,7 +149,8 @@ func (s *Source) macropixel(y0, u, v int) func(x, y int) color.RGBA {
 	}
 }
 
-// yuv converts, in fixed point, by the matrix and range that the format says: BT.709 if it says nothing and the picture is large.
+// yuv converts, in fixed point, by the matrix and range that the format says: BT.601 if it says nothing, of whatever size, since that is what
+// ffmpeg takes and makes then, and a film cannot say.
 func (s *Source) yuv(y, u, v byte) color.RGBA {
 	return toRGB(matrixOf(s.format), y, u, v)
 }
@@ -163,7 +166,7 @@ var (
 )
 
 func matrixOf(f frames.Format) matrix {
-	is709 := f.Colour.Matrix == 1 || f.Colour.Matrix != 5 && f.Colour.Matrix != 6 && f.Height >= 720
+	is709 := f.Colour.Matrix == 1
 	switch {
 	case is709 && f.Colour.Range == 1:
 		return full70

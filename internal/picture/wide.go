@@ -14,16 +14,17 @@ var order = binary.LittleEndian
 
 // wide is a packed format whose samples have other than eight bits.
 type wide struct {
-	size int
-	get  func(px []byte) color.NRGBA
-	put  func(px []byte, c color.RGBA)
+	size  int
+	alpha bool // that of two bits counts as none: many leave them 0
+	get   func(px []byte) color.NRGBA
+	put   func(px []byte, c color.RGBA)
 }
 
 // wideOf returns how pixels of a format lie in memory. false: its samples have eight bits, or it is not packed.
 func wideOf(c frames.FourCC) (wide, bool) {
 	switch c {
 	case frames.RGB565:
-		return wide{2, get565, put565}, true
+		return wide{2, false, get565, put565}, true
 	case frames.BGR10A2:
 		return tens(20, 10, 0), true
 	case frames.RGB10A2:
@@ -33,7 +34,7 @@ func wideOf(c frames.FourCC) (wide, bool) {
 	case frames.RGBA16F:
 		return words(fromHalf, toHalf), true
 	case frames.GRAY16:
-		return wide{2, func(px []byte) color.NRGBA { return color.NRGBA{px[1], px[1], px[1], 255} },
+		return wide{2, false, func(px []byte) color.NRGBA { return color.NRGBA{px[1], px[1], px[1], 255} },
 			func(px []byte, c color.RGBA) { px[0], px[1] = grey(c), grey(c) }}, true
 	}
 	return wide{}, false
@@ -53,13 +54,13 @@ func put565(px []byte, c color.RGBA) {
 func tens(r, g, b int) wide {
 	get := func(px []byte) color.NRGBA {
 		w := order.Uint32(px)
-		return color.NRGBA{byte(w >> r >> 2), byte(w >> g >> 2), byte(w >> b >> 2), byte(w>>30) * 85}
+		return color.NRGBA{byte(w >> r >> 2), byte(w >> g >> 2), byte(w >> b >> 2), 255}
 	}
 	put := func(px []byte, c color.RGBA) {
 		ten := func(n byte, at int) uint32 { return (uint32(n)<<2 | uint32(n)>>6) << at }
 		order.PutUint32(px, 3<<30|ten(c.R, r)|ten(c.G, g)|ten(c.B, b))
 	}
-	return wide{4, get, put}
+	return wide{4, false, get, put}
 }
 
 // words is R, G, B, A of 16 bits each.
@@ -73,7 +74,7 @@ func words(narrow func(uint16) byte, widen func(byte) uint16) wide {
 			order.PutUint16(px[2*i:], widen(n))
 		}
 	}
-	return wide{8, get, put}
+	return wide{8, true, get, put}
 }
 
 // fromHalf is a number of half precision as a part of 255: 0 of what is less than 0 or none, 255 of what is more than 1.
