@@ -23,11 +23,16 @@ func via(t *testing.T) frames.Option {
 // withBroker runs a broker in a new folder.
 func withBroker(t *testing.T) (string, frames.Option) {
 	t.Helper()
+	return withLimits(t, broker.Limits{})
+}
+
+func withLimits(t *testing.T, limits broker.Limits) (string, frames.Option) {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	b, err := broker.New(broker.Config{RuntimeDir: dir})
+	b, err := broker.New(broker.Config{RuntimeDir: dir, Limits: limits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +48,44 @@ func withBroker(t *testing.T) (string, frames.Option) {
 		}
 	})
 	return dir, frames.Via(client)
+}
+
+// TestQuota: the broker counts channels as it counts names, and a writer counts its readers; both say "try again".
+func TestQuota(t *testing.T) {
+	_, via := withLimits(t, broker.Limits{NamesPerSession: 2})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	create := func(name string) (*frames.Writer, error) {
+		return frames.Create(ctx, name, frames.Bytes(10), via, frames.MaxReaders(1))
+	}
+	var writers []*frames.Writer
+	for _, name := range []string{"com.example.a", "com.example.b"} {
+		w, err := create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		writers = append(writers, w)
+	}
+	if _, err := create("com.example.c"); !errors.Is(err, switchboard.ErrTryAgain) {
+		t.Errorf("a third channel, of 2: %v", err)
+	}
+	writers[1].Close()
+	w, err := create("com.example.c")
+	if err != nil {
+		t.Fatalf("one was given back, and: %v", err)
+	}
+	w.Close()
+	r, err := frames.Open(ctx, "com.example.a", via)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var refused *frames.RefusedError
+	_, err = frames.Open(ctx, "com.example.a", via)
+	if !errors.As(err, &refused) || !errors.Is(err, switchboard.ErrTryAgain) || switchboard.ExitCode(err) != 75 {
+		t.Errorf("a second reader, of 1: %v", err)
+	}
 }
 
 func TestOverTheBroker(t *testing.T) {
