@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -123,10 +124,14 @@ func (a *app) say(format string, args ...any) {
 	fmt.Fprintf(a.stderr, "switchboard: "+format+"\n", args...)
 }
 
-// untilSignal returns a context that ends with the first SIGINT, SIGTERM or SIGHUP; a second one kills as usual.
+// secondSignal is after how long a second signal kills: timeout(1) sends two at once.
+const secondSignal = 200 * time.Millisecond
+
+// untilSignal returns a context that ends with the first SIGINT, SIGTERM or SIGHUP; a second one, of somebody who does not want to wait,
+// kills as usual.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
 	return ctx, stop
 }
 

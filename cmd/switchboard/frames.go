@@ -69,55 +69,85 @@ func parseFormat(s string) (frames.Format, error) {
 
 // readFlags are of commands that read a channel.
 type readFlags struct {
-	lossless, wait bool
-	frames         int
+	lossless, every, wait bool
+	frames                int
 }
 
 func (r *readFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&r.lossless, "lossless", false, "have the writer wait rather than miss a frame")
+	cmd.Flags().BoolVar(&r.lossless, "lossless", false, "end rather than miss a frame: the writer waits up to 10 s")
+	cmd.Flags().BoolVar(&r.every, "every", false, "miss frames rather than have the writer wait")
+	cmd.MarkFlagsMutuallyExclusive("lossless", "every")
 	cmd.Flags().BoolVar(&r.wait, "wait", false, "wait for the name, and for its next writer when one is gone")
 	cmd.Flags().IntVar(&r.frames, "frames", 0, "end after so many frames")
 }
 
 // read calls each with the frames of a channel, until the writer ends it, each says so by io.EOF, or ctx ends. It returns how many were missed.
+// Of the modes Lossless lasts for as long as the writer waits for this reader; from then on it misses frames, unless flags want it otherwise.
 func (a *app) read(ctx context.Context, name string, flags readFlags, mode frames.Mode, each func(*frames.Frame) error) (missed uint64, err error) {
 	client := a.client()
 	defer client.Close()
 	opts := []frames.OpenOption{mode, frames.Last(), frames.Via(client)}
-	if flags.lossless {
+	switch {
+	case flags.lossless:
 		opts = append(opts, frames.Lossless, frames.Deadline(10*time.Second))
+	case flags.every:
+		opts = append(opts, frames.Every)
 	}
 	if flags.wait {
 		opts = append(opts, frames.Rejoin())
 	}
+	var last frames.ID
+	n := 0
+	counted := func(f *frames.Frame) error {
+		switch id := f.ID(); {
+		case id.Channel != last.Channel || f.Missed > 0:
+		case id.Sequence <= last.Sequence: // read again, after an eviction
+			n--
+			return nil
+		default:
+			missed += id.Sequence - last.Sequence - 1
+		}
+		last = f.ID()
+		missed += f.Missed
+		return each(f)
+	}
+	err = a.readUntil(ctx, name, flags, opts, &n, counted)
+	if errors.Is(err, frames.ErrEvicted) && !flags.lossless {
+		a.say("too slow for the writer of %q, which waits no more: frames may be missed", name)
+		err = a.readUntil(ctx, name, flags, append(opts, frames.Every), &n, counted)
+	}
+	return missed, err
+}
+
+// readUntil is read with one reader. n counts the frames.
+func (a *app) readUntil(ctx context.Context, name string, flags readFlags, opts []frames.OpenOption, n *int, each func(*frames.Frame) error) error {
 	r, err := frames.Open(ctx, name, opts...)
 	switch {
 	case err != nil && ctx.Err() != nil: // interrupted while it waited
-		return 0, nil
+		return nil
 	case err != nil:
-		return 0, err
+		return err
 	}
 	defer r.Close()
-	for n := 0; flags.frames == 0 || n < flags.frames; n++ {
+	for ; flags.frames == 0 || *n < flags.frames; *n++ {
 		if ctx.Err() != nil { // Next returns a frame if there is one, and of a fast writer there always is
-			return missed, nil
+			return nil
 		}
 		f, err := r.Next(ctx)
 		if err == nil {
-			missed += f.Missed
 			err = each(f)
 			f.Release()
 		}
 		switch {
 		case err == io.EOF, err != nil && ctx.Err() != nil:
-			return missed, nil
+			return nil
 		case errors.Is(err, frames.ErrWriterGone):
-			return missed, &codeError{exitUnavailable, fmt.Errorf("frames of %q: %w", name, err)}
+			return &codeError{exitUnavailable, fmt.Errorf("frames of %q: %w", name, err)}
 		case err != nil:
-			return missed, fmt.Errorf("frames of %q: %w", name, err)
+			return fmt.Errorf("frames of %q: %w", name, err)
 		}
 	}
-	return missed, nil
+	return nil
 }
 
 // planesOf returns all planes of a frame.

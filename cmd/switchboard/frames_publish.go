@@ -75,7 +75,7 @@ func (a *app) publish(ctx context.Context, name string, flags publishFlags) erro
 		}
 		defer done()
 		r := bufio.NewReaderSize(in, 1<<16)
-		fill = func(planes [][]byte, _ int) error { return picture.ReadRows(r, format, planes) }
+		fill = interruptible(ctx, func(planes [][]byte, _ int) error { return picture.ReadRows(r, format, planes) })
 	} else {
 		p, err := picture.NewPattern(format)
 		if err != nil {
@@ -112,10 +112,10 @@ func (a *app) publish(ctx context.Context, name string, flags publishFlags) erro
 			if err := l.Publish(); err != nil {
 				return err
 			}
-		case err == io.EOF, ctx.Err() != nil:
-			if l != nil {
-				l.Drop()
-			}
+		case ctx.Err() != nil: // the loan may still be written to
+			return nil
+		case err == io.EOF:
+			l.Drop()
 			return nil
 		case err == io.ErrUnexpectedEOF:
 			l.Drop()
@@ -126,6 +126,20 @@ func (a *app) publish(ctx context.Context, name string, flags publishFlags) erro
 		}
 	}
 	return nil
+}
+
+// interruptible makes a function that ends with ctx, even where fill waits for input that does not come. Then fill goes on.
+func interruptible(ctx context.Context, fill func([][]byte, int) error) func([][]byte, int) error {
+	return func(planes [][]byte, n int) error {
+		filled := make(chan error, 1)
+		go func() { filled <- fill(planes, n) }()
+		select {
+		case err := <-filled:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // paced makes a function that draws at a rate: 25 frames a second unless it says something.

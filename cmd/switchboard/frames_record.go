@@ -25,7 +25,7 @@ func (a *app) framesRecordCommand() *cobra.Command {
 		Use:   "record NAME {FILE.y4m | FILE.png}",
 		Short: "record pictures: a film as .y4m, or the newest picture as .png",
 		Long: `Record writes the pictures of a channel to a file until the writer ends it or until it is interrupted: as YUV4MPEG2, which ffmpeg and
-others read; or one picture as PNG. In a .y4m file YUV and grey are what they were, and the rest is converted to 4:4:4.`,
+others read; or one picture as PNG. A film has every frame, for which the writer waits, but for no longer than a second. In a .y4m file YUV and grey are what they were, and the rest is converted to 4:4:4.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := arguments(2, 2, "a NAME and a FILE")(cmd, args); err != nil {
 				return err
@@ -48,7 +48,7 @@ others read; or one picture as PNG. In a .y4m file YUV and grey are what they we
 func (a *app) record(ctx context.Context, name, path string, flags readFlags) error {
 	file := &lateFile{path: path}
 	out := bufio.NewWriterSize(file, 1<<20)
-	write, mode := recordY4M(out), frames.Every
+	write, mode := recordY4M(out), frames.Lossless
 	if strings.HasSuffix(path, ".png") {
 		mode, flags.frames = frames.Latest, 1
 		write = func(f *frames.Frame) error {
@@ -128,7 +128,7 @@ func (a *app) framesPipeCommand() *cobra.Command {
 		Use:   "pipe NAME",
 		Short: "write the pixels to stdout, as ffmpeg and gstreamer read them",
 		Long: `Pipe writes each frame to stdout: plane after plane, rows without padding. It says on stderr what the format is, and again when that
-changes.`,
+changes. The writer waits for what reads them, but for no longer than a second; from then on frames are missed.`,
 		Example: `  switchboard frames pipe com.example.camera | ffplay -f rawvideo -pixel_format bgra -video_size 1920x1080 -`,
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -137,7 +137,7 @@ changes.`,
 			ctx, stopReading := whileRead(ctx, a.stdout)
 			defer stopReading()
 			var epoch uint32
-			missed, err := a.read(ctx, args[0], flags, frames.Every, func(f *frames.Frame) error {
+			missed, err := a.read(ctx, args[0], flags, frames.Lossless, func(f *frames.Frame) error {
 				if f.Epoch != epoch {
 					epoch = f.Epoch
 					a.say("frames of %q are %v", args[0], f.Format())

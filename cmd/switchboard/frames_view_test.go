@@ -3,9 +3,30 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 )
+
+// TestInterruptible: input that does not come keeps nobody from ending.
+func TestInterruptible(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	waits, input := make(chan struct{}), make(chan struct{})
+	fill := interruptible(ctx, func([][]byte, int) error {
+		close(waits)
+		<-input
+		return nil
+	})
+	go func() {
+		<-waits
+		cancel()
+	}()
+	if err := fill(nil, 0); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	close(input)
+}
 
 // TestBelow: what stands below a picture never makes a terminal wrap a line, which would scroll the picture away.
 func TestBelow(t *testing.T) {
