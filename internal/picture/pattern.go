@@ -3,6 +3,7 @@
 package picture
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 
@@ -38,6 +39,9 @@ func NewPattern(f frames.Format) (*Pattern, error) {
 	return p, err
 }
 
+// rampAt is the first row of the ramp.
+func rampAt(f frames.Format) int { return f.Height * 3 / 4 }
+
 // bars is the picture without the box.
 func bars(f frames.Format) func(x, y int) color.RGBA {
 	colours := []color.RGBA{
@@ -45,7 +49,7 @@ func bars(f frames.Format) func(x, y int) color.RGBA {
 		{235, 16, 235, 255}, {235, 16, 16, 255}, {16, 16, 235, 255}, {16, 16, 16, 255},
 	}
 	return func(x, y int) color.RGBA {
-		if y >= f.Height*3/4 {
+		if y >= rampAt(f) {
 			g := byte(x * 255 / max(f.Width-1, 1))
 			return color.RGBA{g, g, g, 255}
 		}
@@ -93,7 +97,7 @@ func bounce(n, most int) int {
 	return n
 }
 
-// paint draws a whole picture into planes of a format.
+// paint draws a whole picture, of bars above and a ramp below, into planes of a format. Rows of a kind are equal, so that one of each is drawn.
 func paint(f frames.Format, at func(x, y int) color.RGBA) ([][]byte, error) {
 	planes := make([][]byte, len(f.Planes))
 	for i, p := range f.Planes {
@@ -103,9 +107,24 @@ func paint(f frames.Format, at func(x, y int) color.RGBA) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for y := range f.Height {
+	var rows [2][][]byte // of each plane one of the bars, and one of the ramp
+	for kind, y := range []int{0, f.Height - 1} {
 		for x := range f.Width {
 			set(x, y, at(x, y))
+		}
+		for i, p := range f.Planes {
+			_, _, down := f.Sampling(i)
+			rows[kind] = append(rows[kind], bytes.Clone(planes[i][y/down*p.Stride:][:p.Stride]))
+		}
+	}
+	for i, p := range f.Planes {
+		_, _, down := f.Sampling(i)
+		for r := range p.Rows {
+			kind := 0
+			if min(r*down+down, f.Height)-1 >= rampAt(f) {
+				kind = 1
+			}
+			copy(planes[i][r*p.Stride:], rows[kind][i])
 		}
 	}
 	return planes, nil

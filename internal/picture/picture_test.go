@@ -69,6 +69,20 @@ func TestPattern(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for y := range f.Height { // every row is what its pixels are
+				want := planes(f)
+				set, err := setter(f, want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for x := range f.Width {
+					set(x, y, bars(f)(x, y))
+				}
+				at, stride := y*f.Planes[0].Stride, f.Planes[0].Stride
+				if !bytes.Equal(p.base[0][at:at+stride], want[0][at:at+stride]) {
+					t.Errorf("%v: row %d is not what its pixels are", f, y)
+				}
+			}
 			got, want := s.At(size[0]/16, 1), bars(f)(size[0]/16, 1)
 			if code == frames.GRAY8 || code == frames.GRAY16 {
 				g := grey(want)
