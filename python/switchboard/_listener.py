@@ -73,8 +73,10 @@ class Listener:
 
     def close(self):
         """Gives the name back: when this returns, another program can have it."""
-        if self._process != os.getpid():  # a forked child has it, but it is not the child's
+        if self._process != os.getpid():  # a forked child has it, but it is not the child's: only its descriptors are
             self._closed = True
+            self._sock.close()
+            self._session.close()
             return
         with self._lock:
             if self._closed:

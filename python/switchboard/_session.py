@@ -125,8 +125,8 @@ def watch(pattern="*", *, kind="any", runtime_dir=None):
 
 def release(session, lease):
     """Gives a name back: when this returns, it is free, unless the broker is gone or does not answer."""
-    session._sock.settimeout(2)
     try:
+        session._sock.settimeout(2)
         session.call(_RELEASE, encode(f1=lease), True)
     except OSError:
         pass
