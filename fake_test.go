@@ -207,14 +207,21 @@ func (f *fakeSession) greet(reply session.HelloReply) [16]byte {
 }
 
 func (f *fakeSession) receive(op session.Op) (session.Header, []byte) {
+	f.t.Helper()
+	h, payload := f.receiveAny()
+	if h.Op != op {
+		f.t.Fatalf("%v came, not %v", h.Op, op)
+	}
+	return h, payload
+}
+
+func (f *fakeSession) receiveAny() (session.Header, []byte) {
+	f.t.Helper()
 	b := make([]byte, session.MaxPacket)
 	n, err := f.c.Read(b)
 	noError(f.t, err)
 	h, payload, err := session.ParseHeader(b[:n])
 	noError(f.t, err)
-	if h.Op != op {
-		f.t.Fatalf("%v came, not %v", h.Op, op)
-	}
 	return h, payload
 }
 
@@ -516,5 +523,67 @@ func TestLapsedWatch(t *testing.T) {
 	}
 	if id := <-anew; id == begun.ID {
 		t.Error("the id of the watch is used twice")
+	}
+}
+
+// TestClosedWhileBegunAnew: a watch or trace that is closed while a new broker is asked for it is ended there too.
+func TestClosedWhileBegunAnew(t *testing.T) {
+	t.Parallel()
+	ctx, dir := testContext(t), runtimeDir(t)
+	fake := newFakeSession(t, dir)
+	for op, begin := range map[session.Op]func(c *switchboard.Client) (io.Closer, error){
+		session.OpWatch: func(c *switchboard.Client) (io.Closer, error) { return c.Watch(ctx, "*") },
+		session.OpTrace: func(c *switchboard.Client) (io.Closer, error) { return c.Trace(ctx, "") },
+	} {
+		for range 100 {
+			c := newClient(dir)
+			var work sync.WaitGroup
+			var begun io.Closer
+			work.Go(func() {
+				var err error
+				if begun, err = begin(c); err != nil {
+					t.Error(err)
+				}
+			})
+			fake.greet(session.HelloReply{Broker: [16]byte{1}})
+			h, _ := fake.receive(op)
+			fake.reply(h, nil)
+			work.Wait()
+			fake.hangUp()
+			lookUp := func() {
+				_, err := c.LookUp(ctx, "com.example.a")
+				wantError(t, err, switchboard.ErrUnavailable)
+			}
+			work.Go(lookUp)
+			fake.greet(session.HelloReply{Broker: [16]byte{2}})
+			h, _ = fake.receive(op)
+			work.Go(func() { begun.Close() })
+			fake.reply(h, nil)
+			ended := false
+			looked := func(h session.Header) {
+				fake.reply(h, session.LookUpReply{Code: session.Unavailable}.Append(nil))
+			}
+			for seen := 0; seen < 2; {
+				h, _ := fake.receiveAny()
+				switch h.Op {
+				case session.OpUnwatch:
+					ended = true
+				case session.OpLookUp:
+					looked(h)
+					if seen++; seen == 1 {
+						work.Wait()
+						work.Go(lookUp)
+					}
+				default:
+					t.Fatalf("%v came", h.Op)
+				}
+			}
+			work.Wait()
+			if !ended {
+				t.Fatalf("%v was not ended", op)
+			}
+			noError(t, c.Close())
+			fake.hangUp()
+		}
 	}
 }

@@ -86,17 +86,9 @@ func (t *Tracer) Next(ctx context.Context) (Traced, error) {
 func (t *Tracer) Close() error {
 	t.mu.Lock()
 	t.closed, t.queue = true, nil
-	id := t.id
-	t.id = 0
 	t.mu.Unlock()
 	t.cancel(errClosed)
-	t.session.mu.Lock()
-	known := id != 0 && t.session.traces[id] == t
-	delete(t.session.traces, id)
-	t.session.mu.Unlock()
-	if known {
-		t.session.unwatchID(id)
-	}
+	t.session.untrace(t)
 	return nil
 }
 
@@ -178,8 +170,28 @@ func (s *clientSession) traced(id uint32, t *Tracer) {
 		return
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.id = id
+	t.mu.Unlock()
+	if t.ctx.Err() != nil { // meanwhile, before there was an id to end it by
+		s.untrace(t)
+	}
+}
+
+// untrace ends a trace at the broker, without waiting for its word.
+func (s *clientSession) untrace(t *Tracer) {
+	t.mu.Lock()
+	id := t.id
+	t.id = 0
+	t.mu.Unlock()
+	s.mu.Lock()
+	known := id != 0 && s.traces[id] == t
+	if known {
+		delete(s.traces, id)
+	}
+	s.mu.Unlock()
+	if known {
+		s.unwatchID(id)
+	}
 }
 
 func (s *clientSession) tracer(id uint32) *Tracer {

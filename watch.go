@@ -232,8 +232,11 @@ func (s *clientSession) watched(id uint32, w *Watcher) {
 		return
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.id, w.asked = id, false
+	w.mu.Unlock()
+	if w.ctx.Err() != nil { // meanwhile, before there was an id to end it by
+		s.unwatch(w)
+	}
 }
 
 // unwatch ends a watch at the broker, without waiting for its word.
@@ -244,7 +247,9 @@ func (s *clientSession) unwatch(w *Watcher) {
 	w.mu.Unlock()
 	s.mu.Lock()
 	known := id != 0 && s.watches[id] == w
-	delete(s.watches, id)
+	if known {
+		delete(s.watches, id)
+	}
 	s.mu.Unlock()
 	if known {
 		s.unwatchID(id)
