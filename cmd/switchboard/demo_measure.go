@@ -22,6 +22,7 @@ import (
 const (
 	demoCallers  = 64                     // processes that call at once
 	demoDeaths   = 5                      // owners that are killed
+	mostDeaths   = 50                     // on a machine so busy that it delays the word of each of them
 	deathWanted  = 10 * time.Millisecond  // from SIGKILL to the watcher's event
 	lookUpTime   = 300 * time.Millisecond // of each look-up figure
 	dialRounds   = 300
@@ -83,7 +84,7 @@ func stepDeath(ctx context.Context, t *tour) (string, error) {
 	}
 	defer watcher.Close()
 	var took []time.Duration
-	for range demoDeaths {
+	for len(took) < demoDeaths || slices.Min(took) > deathWanted && len(took) < mostDeaths {
 		p, err := t.owner(ctx, demoDoomed, t.command(t.self, "_demo", "owner", demoDoomed))
 		if err != nil {
 			return "", err
@@ -101,9 +102,9 @@ func stepDeath(ctx context.Context, t *tour) (string, error) {
 		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
-	detail := fmt.Sprintf("%d owners killed: the watcher knew after %s (median; worst %s)", demoDeaths,
+	detail := fmt.Sprintf("%d owners killed: the watcher knew after %s (median; worst %s)", len(took),
 		millis(took[len(took)/2]), millis(took[len(took)-1]))
-	if took[0] > deathWanted { // a busy machine may delay some, not all
+	if took[0] > deathWanted { // a busy machine may delay many, not all
 		return "", fmt.Errorf("%s, and never within %s", detail, millis(deathWanted))
 	}
 	return detail, nil
