@@ -4,7 +4,6 @@ package switchboard
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -120,6 +119,7 @@ func Acquire(ctx context.Context, network string, opts ...AcquireOption) (*Lease
 const (
 	opAcquire  = "acquire the network"
 	opHold     = "hold the network"
+	opShare    = "share"
 	opAsk      = "ask the network service"
 	opShow     = "show the network"
 	opList     = "list networks"
@@ -152,11 +152,14 @@ func (l *Lease) Holders() (holders []*os.File, err error) {
 	for _, end := range []*packetEnd{l.networks.out, l.networks.in} {
 		var fd *sys.FD
 		cerr := end.raw.Control(func(n uintptr) { fd, err = sys.Dup(int(n)) })
-		if err = errors.Join(err, cerr); err != nil {
+		if cerr != nil { // it is closed, with the connection
+			err = l.networks.whyOver()
+		}
+		if err != nil {
 			for _, f := range holders {
 				f.Close()
 			}
-			return nil, during("share", l.Network, err)
+			return nil, aboutNetwork(opShare, l.Network, err)
 		}
 		holders = append(holders, os.NewFile(uintptr(fd.Take()), end.file.Name()))
 	}

@@ -121,6 +121,9 @@ func TestAcquire(t *testing.T) {
 	if err := one.Err(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the error of a closed lease is %v", err)
 	}
+	if holders, err := one.Holders(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the holders of a closed lease are %v (%v)", holders, err)
+	}
 	if leases, err := service.Leases(testContext(t), ""); err != nil || len(leases) != 0 {
 		t.Errorf("after the end there are %+v (%v)", leases, err)
 	}

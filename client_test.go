@@ -144,6 +144,11 @@ func TestPeer(t *testing.T) {
 	defer two.Close()
 	_, err := switchboard.Peer(one)
 	wantError(t, err, errors.ErrUnsupported)
+	for _, conn := range []net.Conn{conn, accepted} {
+		noError(t, conn.Close())
+		_, err = switchboard.Peer(conn)
+		wantError(t, err, net.ErrClosed)
+	}
 }
 
 type wrapped struct{ net.Conn }

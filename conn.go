@@ -237,7 +237,11 @@ func (c *Conn) set(op string, t time.Time, set func(time.Time) error) error {
 // identity is what Peer returns for this connection.
 func (c *Conn) identity() (Identity, error) {
 	if c.cred.PID == 0 && c.pidfd == nil {
-		return socketPeer(c.raw)
+		id, err := socketPeer(c.raw)
+		if err != nil {
+			return Identity{}, c.failed("peer", err)
+		}
+		return id, nil
 	}
 	id := Identity{PID: c.cred.PID, UID: c.cred.UID, GID: c.cred.GID}
 	if c.pidfd == nil {
