@@ -60,8 +60,8 @@ func TestAnswerInTheSameMoment(t *testing.T) {
 		t.Fatal("the answer is lost, and what came with it open")
 	}
 	answer.close()
-	if !sys.HungUp(mine.Int()) {
-		t.Error("what came with it is still open")
+	for !sys.HungUp(mine.Int()) { // what another test forks has a copy until it execs
+		time.Sleep(time.Millisecond)
 	}
 }
 

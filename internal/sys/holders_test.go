@@ -89,7 +89,6 @@ func inodeOf(t *testing.T, fd *FD) uint64 {
 	return inode
 }
 
-// This test and the next are not parallel: what another test forks holds copies of their sockets until it execs.
 func TestSocketHolders(t *testing.T) {
 	a, b := pair(t, Seqpacket)
 	ia, ib := inodeOf(t, a), inodeOf(t, b)
@@ -168,7 +167,6 @@ func TestSocketHoldersWithoutFirstThread(t *testing.T) {
 
 // Processes that come and go during a pass do not disturb it.
 func TestSocketHoldersAmongRaces(t *testing.T) {
-	t.Parallel()
 	a, _ := pair(t, Seqpacket)
 	inode := inodeOf(t, a)
 	p := hold(t, a, 0, shell("echo ready; read x"))
