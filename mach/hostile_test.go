@@ -245,7 +245,5 @@ func TestSilentServer(t *testing.T) {
 		}
 	}
 	wantCode(t, "the last one", <-done, mach.UnknownService)
-	if !sys.HungUp(a.Int()) {
-		t.Error("the descriptor of a late reply is still open")
-	}
+	waitUntil(t, func() bool { return sys.HungUp(a.Int()) }) // the descriptor of the late reply; what another test forks has a copy until it execs
 }

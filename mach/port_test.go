@@ -88,9 +88,7 @@ func TestMessage(t *testing.T) {
 	}
 	wantIs(t, "after the reply", second(back.Receive(ctx)), mach.ErrNoSenders)
 	got.Close()
-	if !keep.Dead() {
-		t.Error("the port lives on without its receive right")
-	}
+	waitUntil(t, keep.Dead) // what another test forks has a copy of the receive right until it execs
 	wantCode(t, "send to a dead port", keep.Send(ctx, &mach.Message{}), mach.ServerDied)
 }
 
