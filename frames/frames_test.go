@@ -331,3 +331,33 @@ func TestStats(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 }
+
+// TestStatsOfNobody: the end of the writer is that, and the end of the context that, however they show.
+func TestStatsOfNobody(t *testing.T) {
+	for _, kind := range []sys.SocketType{sys.Seqpacket, sys.Stream} {
+		for i := range 100 {
+			w := newWriter(t, small)
+			a, b := pair(t, kind)
+			noError(t, w.Serve(a))
+			var closing sync.WaitGroup
+			closing.Go(func() { w.Close() })
+			if _, err := ReadStats(testContext(t), b); err != nil && !errors.Is(err, ErrWriterGone) {
+				t.Fatalf("%v, the writer is closed: %v", kind, err)
+			}
+			closing.Wait()
+
+			a, b = pair(t, kind)
+			ctx, cancel := context.WithCancel(context.Background())
+			if i%2 == 0 {
+				cancel()
+			} else {
+				closing.Go(cancel)
+			}
+			if _, err := ReadStats(ctx, b); !errors.Is(err, context.Canceled) {
+				t.Fatalf("%v, nobody answers: %v", kind, err)
+			}
+			closing.Wait()
+			noError(t, a.Close())
+		}
+	}
+}

@@ -131,13 +131,7 @@ func (r *Reader) join(ctx context.Context, c net.Conn) error {
 		stop2()
 		k.close()
 		k.closeReceived()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-			return ErrWriterGone
-		}
-		return err
+		return whyNot(ctx, err)
 	}
 	r.line, r.view = l, v
 	r.want = w.head + 1
@@ -161,6 +155,17 @@ func (r *Reader) join(ctx context.Context, c net.Conn) error {
 		})
 	}
 	return nil
+}
+
+// whyNot says why a writer could not be asked: the end of ctx, which closes the connection, or the writer's, however that shows.
+func whyNot(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return ErrWriterGone
+	}
+	return err
 }
 
 // welcomed takes the answer to HELLO.

@@ -111,7 +111,8 @@ func (w *Writer) sendStatistics(k *conn) {
 // maxStatistics bounds the text of a STATISTICS message.
 const maxStatistics = 1 << 20
 
-// ReadStats asks the writer at the other end of a connection for its statistics, and closes the connection.
+// ReadStats asks the writer at the other end of a connection for its statistics, and closes the connection. ErrWriterGone: there is none, or
+// no longer.
 func ReadStats(ctx context.Context, c net.Conn) (Stats, error) {
 	var s Stats
 	k, err := newConn(c)
@@ -122,7 +123,7 @@ func ReadStats(ctx context.Context, c net.Conn) (Stats, error) {
 	defer context.AfterFunc(ctx, k.close)()
 	defer k.closeReceived()
 	if err := k.send(helloKind, hello{mode: statistics}.append); err != nil {
-		return s, fmt.Errorf("cannot ask for statistics: %w", err)
+		return s, fmt.Errorf("cannot ask for statistics: %w", whyNot(ctx, err))
 	}
 	m, err := k.receive()
 	if err == nil && (m.kind != statisticsKind || len(m.payload) != 4 || order.Uint32(m.payload) > maxStatistics) {
@@ -130,12 +131,15 @@ func ReadStats(ctx context.Context, c net.Conn) (Stats, error) {
 	}
 	if err == nil {
 		b := make([]byte, order.Uint32(m.payload))
-		if _, err = io.ReadFull(k.c, b); err == nil {
+		if _, err = io.ReadFull(k.c, b); err == io.ErrUnexpectedEOF {
+			err = io.EOF
+		}
+		if err == nil {
 			err = json.Unmarshal(b, &s)
 		}
 	}
 	if err != nil {
-		return s, fmt.Errorf("cannot read statistics: %w", err)
+		return s, fmt.Errorf("cannot read statistics: %w", whyNot(ctx, err))
 	}
 	return s, nil
 }
