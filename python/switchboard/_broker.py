@@ -116,7 +116,10 @@ def dial(name, *, version=None, scope=None, timeout=10.0, runtime_dir=None):
         sock = reach("broker.sock", socket.SOCK_STREAM, runtime_dir, deadline)
         try:
             sock.settimeout(max(deadline - time.monotonic(), 0.001))
-            sock.sendall(line)
+            try:
+                sock.sendall(line)
+            except BrokenPipeError:
+                pass  # a verdict may have come before
             verdict = _verdict(sock)
             if verdict == "OK":
                 sock.settimeout(None)
@@ -124,7 +127,7 @@ def dial(name, *, version=None, scope=None, timeout=10.0, runtime_dir=None):
         except socket.timeout:
             sock.close()
             raise SwitchboardError(75, "cannot dial %r: no answer in time" % name) from None
-        except (ConnectionResetError, BrokenPipeError):
+        except ConnectionResetError:
             verdict = ""
         except BaseException:
             sock.close()
