@@ -206,6 +206,20 @@ func TestTooManyConnections(t *testing.T) {
 	})
 }
 
+// TestTooManyConnectionsEnd: one that may not be there and asks for nothing ends with the service at the latest.
+func TestTooManyConnectionsEnd(t *testing.T) {
+	t.Parallel()
+	s := newService(t, func(c *network.Config) { c.MaxConnections = 2 })
+	s.connect(t).mustAcquire("shared")
+	silent, asks := s.connect(t), s.connect(t)
+	_, err := asks.acquire(vmnet.Request{Network: "shared"}) // so the one that came before is there, too
+	wantCode(t, "one too many", err, vmnet.InternalError)
+	s.stop()
+	if _, _, err := silent.receive(); !errors.Is(err, errHungUp) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
 // TestNoise: random packets at the port and on connections, with and without descriptors, harm nobody else.
 func TestNoise(t *testing.T) {
 	t.Parallel()
