@@ -67,20 +67,30 @@ func (g *guest) end() {
 }
 
 // listen makes the socket that QEMU connects to, as often as it likes: each connection has an interface.
-func (g *guest) listen() (err error) {
-	if g.dir, err = os.MkdirTemp(os.Getenv("XDG_RUNTIME_DIR"), "switchboard-acquire-"); err != nil {
-		if g.dir, err = os.MkdirTemp("", "switchboard-acquire-"); err != nil {
-			return fmt.Errorf("cannot make a folder for the socket: %w", err)
-		}
+func (g *guest) listen() error {
+	err := g.listenIn(os.Getenv("XDG_RUNTIME_DIR"))
+	if err != nil { // it may be too long for a socket's path, which QEMU has to have whole
+		err = g.listenIn("")
 	}
-	g.path = filepath.Join(g.dir, "net.sock")
-	if g.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: g.path, Net: "unix"}); err != nil {
+	if err != nil {
 		return fmt.Errorf("cannot make the socket that the command connects to: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	g.work.Go(func() { g.serve(ctx) })
 	return nil
+}
+
+// listenIn makes the socket in a new folder in dir.
+func (g *guest) listenIn(dir string) (err error) {
+	if g.dir, err = os.MkdirTemp(dir, "switchboard-acquire-"); err != nil {
+		return err
+	}
+	g.path = filepath.Join(g.dir, "net.sock")
+	if g.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: g.path, Net: "unix"}); err != nil {
+		os.RemoveAll(g.dir)
+	}
+	return err
 }
 
 // serve gives each connection an interface until ctx ends. One that was used has half a frame in it perhaps, so each gets a new lease, for the same guest.
