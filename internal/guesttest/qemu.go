@@ -53,6 +53,8 @@ func machine(kernel, initrd, accelerator string, life time.Duration) []string {
 		"console=ttyS0", "quiet", "loglevel=3",
 		// A panic ends the guest at once, and a reboot without a real BIOS's detours: with -no-reboot both end QEMU.
 		"panic=-1", "reboot=t",
+		// At boot the kernel spins for ten ticks and panics if it saw too few of them: an emulated machine that is given no time meanwhile.
+		"no_timer_check",
 		// Nothing here is worth protecting from speculation, and the kernel would spend time on it.
 		"mitigations=off", "nokaslr",
 		"guest.life=" + strconv.Itoa(int(life.Seconds())),
