@@ -39,7 +39,8 @@ type Request struct {
 
 // ParseRequest reads a packet with which fds file descriptors came to a control
 // connection. The error is a [*FramingError] or a [*Fault], as section 4 says:
-// BadID, BadArguments, TypeError, and InvalidArgument for a malformed Spawn.
+// BadID, BadArguments, TypeError, and InvalidArgument for a malformed Spawn; for a
+// malformed request that is not served the code of [Op.Unserved].
 func ParseRequest(packet []byte, fds int) (Request, error) {
 	return parseRequest(packet, fds, OnControl)
 }
@@ -69,6 +70,9 @@ func parseRequest(packet []byte, fds int, place Place) (Request, error) {
 	c := codec{b: packet[HeaderSize:]}
 	r.fields(&c)
 	if c.code != OK {
+		if code := routine.Op().Unserved(); code != OK { // whatever its fields say
+			c.code = code
+		}
 		return Request{}, &Fault{h, c.code, c.why}
 	}
 	return r, nil

@@ -180,12 +180,12 @@ func dispatch(h Header, count int) (Routine, *Fault) {
 			continue
 		}
 		switch {
+		case f.op == 0:
+			return 0, &Fault{h, BadID, "the routine is not served"}
 		case f.complex != h.Bits.Complex():
 			return 0, &Fault{h, BadArguments, "the routine has another complex bit"}
 		case f.complex && count != f.op.descriptors():
 			return 0, &Fault{h, BadArguments, "the routine has another number of descriptors"}
-		case f.op == 0:
-			return 0, &Fault{h, BadID, "the routine is not served"}
 		}
 		return Routine(i), nil
 	}
