@@ -62,6 +62,14 @@ func (b *Broker) askPort(ev directory.Event) directory.PortAnswer {
 	return b.portAnswer
 }
 
+// buryPort ends a port whose receive right is gone already, where the loop has not been told yet: who closes it and then asks for the name
+// gets it. The lock is held.
+func (b *Broker) buryPort(ns directory.ID, n string) {
+	if r := b.index.find(ns, []byte(n)); r != nil && r.port != nil && !r.port.declared() && sys.HungUp(r.port.send.Int()) {
+		r.port.rightDied(b)
+	}
+}
+
 // keepPort drops what was prepared under a lease that the directory did not give. The lock is held.
 func (b *Broker) keepPort(lease directory.ID) {
 	if _, ok := b.directory.Entry(lease); !ok {
@@ -109,6 +117,7 @@ func (c *machCall) checkIn() {
 	defer b.mu.Unlock()
 	ev := directory.CheckIn{Session: s.id, Lease: b.table.id(), Name: n, Strict: c.req.Flags&mach.StrictCheckIn != 0, Since: time.Now().UnixMilli(), Now: b.now()}
 	var receive *sys.FD
+	b.buryPort(s.namespace, n)
 	if !ev.Strict && !b.taken(s.namespace, n) {
 		var r directory.Refusal
 		if receive, r = b.makePortFor(ev.Lease, s.namespace, n, false); r.Reason != directory.OK {
@@ -172,6 +181,7 @@ func (c *machCall) register() {
 	b := c.b()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.buryPort(s.namespace, n)
 	if c.req.Right.Fd == mach.Null {
 		c.conclude(b.askPort(directory.UndeclarePort{Session: s.id, Name: n, Now: b.now()}))
 		return
@@ -238,6 +248,7 @@ func (c *machCall) createService() {
 		c.refuse(mach.NoMemory, "half of the broker's descriptors are those of created services")
 		return
 	}
+	b.buryPort(s.namespace, n)
 	ev := directory.CreatePort{Session: s.id, Lease: b.table.id(), Name: n, Since: time.Now().UnixMilli(), Now: b.now()}
 	if !b.taken(s.namespace, n) {
 		if _, r := b.makePortFor(ev.Lease, s.namespace, n, true); r.Reason != directory.OK {

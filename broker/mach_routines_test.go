@@ -44,6 +44,27 @@ func TestMachRegister(t *testing.T) {
 	client.becomes("com.example.reg", mach.UnknownService)
 }
 
+// TestMachRightAway: who closes a receive right has freed its name, also when the broker was not told of that yet.
+func TestMachRightAway(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, brokerOptions{})
+	c := bootstrap(t, b.dir)
+	for range 50 {
+		c.checkIn("com.example.again").close()
+		receive, send := portPair(t)
+		c.register("com.example.again", send)
+		receive.close()
+		receive = c.checkIn("com.example.again")
+		passes(c.lookUp("com.example.again"), receive)
+		receive.close()
+		c.want(mach.OK, mach.Request{Routine: mach.Register, Service: "com.example.again", Right: mach.Right{Disposition: mach.CopySend}})
+	}
+	c.checkIn("com.example.again").close()
+	c.right(mach.CopySend, mach.Request{Routine: mach.CreateService, Service: "com.example.again"})
+	c.want(mach.OK, mach.Request{Routine: mach.Register, Service: "com.example.again", Right: mach.Right{Disposition: mach.CopySend}})
+	b.checkDescriptors()
+}
+
 func TestMachCreateService(t *testing.T) {
 	t.Parallel()
 	b := startBroker(t, brokerOptions{})
