@@ -125,7 +125,7 @@ func New(config Config) (*Broker, error) {
 		packets:     sync.Pool{New: func() any { return newPacket() }},
 		portReturns: portReturns{look: make(chan struct{}, 1)}, portNotices: portNotices{sendersAt: never}, portLaunches: portLaunches{portsAt: never},
 		machFront: machFront{ports: make(map[directory.ID]*port), ways: make(map[directory.Process]int), requestors: make(map[directory.Process]int),
-			created: make(map[directory.Process]int), rights: make(map[uint64]*rightWatch), ownEnds: make(map[uint64]struct{}), subsets: make(map[directory.ID]*subset)},
+			requestorEnds: make(map[uint64]int), created: make(map[directory.Process]int), rights: make(map[uint64]*rightWatch), ownEnds: make(map[uint64]struct{}), subsets: make(map[directory.ID]*subset)},
 	}
 	b.root = b.wayInto(directory.Root)
 	rand.Read(b.instance[:])

@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -128,29 +129,44 @@ func (b *Broker) wayClosed(boot *bootstrapPort) {
 // ownEnd notes a socket of ours that clients have the other end of: that is no port, though it looks like one. It returns what is deleted
 // from ownEnds when it is closed. The lock is held.
 func (b *Broker) ownEnd(fd int) uint64 {
+	inode := b.inodeOf(fd)
+	if inode == 0 {
+		return 0
+	}
+	b.ownEnds[inode] = struct{}{}
+	return inode
+}
+
+// inodeOf returns the inode of a socket as otherEnd has it; 0: it cannot be told.
+func (b *Broker) inodeOf(fd int) uint64 {
 	inode, err := sys.SocketInode(fd)
 	if err != nil {
 		b.log.Error("cannot tell a socket from ports", "err", err)
 		return 0
 	}
-	inode = uint64(uint32(inode)) // as PeerInode has it
-	b.ownEnds[inode] = struct{}{}
-	return inode
+	return uint64(uint32(inode))
 }
 
 // leadsHere reports whether a right is one to the broker itself: the client's end of a control connection, or a bootstrap port. The lock
 // is held.
-func (b *Broker) leadsHere(right *sys.FD) bool {
-	peer, err := sys.PeerInode(right.Int())
-	if err != nil {
-		return false // of another network namespace
-	}
-	_, ours := b.ownEnds[peer]
-	return ours && peer != 0
+func (b *Broker) leadsHere(right *sys.FD) bool { return b.isOwnEnd(otherEnd(right)) }
+
+func (b *Broker) isOwnEnd(inode uint64) bool {
+	_, ours := b.ownEnds[inode]
+	return ours && inode != 0
 }
 
-// uncount takes one off somebody's count.
-func uncount(counts map[directory.Process]int, of directory.Process) {
+// otherEnd returns the inode of the socket that a right leads to, cut to 32 bits; 0: it is closed, or of another network namespace.
+func otherEnd(right *sys.FD) uint64 {
+	peer, err := sys.PeerInode(right.Int())
+	if err != nil {
+		return 0
+	}
+	return peer
+}
+
+// uncount takes one off a count.
+func uncount[K comparable](counts map[K]int, of K) {
 	if counts[of]--; counts[of] <= 0 {
 		delete(counts, of)
 	}
@@ -177,6 +193,9 @@ func (b *Broker) endClosedWays() {
 // bootstrapMessage takes one Mach message that came to a bootstrap port or a door. The loop's.
 func (b *Broker) bootstrapMessage(d *descriptor, p *packet, n int) {
 	if p.longerThanMach(n) || p.ControlTruncated || p.PIDFD < 0 || !p.HasCred {
+		if p.HasCred && b.admit(p.Cred).Reason == directory.OK {
+			b.unanswered(p, n)
+		}
 		level := slog.LevelDebug
 		if d.boot.audit.take() {
 			level = slog.LevelInfo
@@ -226,18 +245,26 @@ func (b *Broker) bootstrapMessage(d *descriptor, p *packet, n int) {
 	case pipe && !isFraming(err):
 		_ = c.xpcMessage(m, err)
 	case err == nil && c.req.Routine == mach.Connect:
+		if !own { // the port itself is for requests
+			c.req.Token = 0
+		}
 		b.connectThrough(boot, c)
 	case err == nil:
 		c.dispatch()
-	case errors.As(err, &fault) && fault.Code == mach.BadID && own:
-		// No request at all: whoever waits for an answer is told that there will be none.
-		b.sendOnceDied(p.FDs[0], fault.Header.Local, "")
-	case fault != nil:
+	case errors.As(err, &fault):
 		c.fault(fault)
 	default:
+		b.unanswered(p, n)
 		b.log.Debug("refused at a bootstrap port", "pid", p.Cred.PID, "uid", p.Cred.UID, "reason", err.Error())
 	}
 	b.finishSlices()
+}
+
+// unanswered tells the reply right of a packet that is no message, if it looks as if it had one, that there will be no reply.
+func (b *Broker) unanswered(p *packet, n int) {
+	if head := p.Data[:n]; len(p.FDs) > 0 && wantsReply(head) {
+		b.sendOnceDied(p.FDs[0], binary.LittleEndian.Uint32(head[12:]), "")
+	}
 }
 
 func isFraming(err error) bool {
@@ -245,20 +272,20 @@ func isFraming(err error) bool {
 	return errors.As(err, &f)
 }
 
-// connectThrough begins a control connection with the end that came in a connect request. A bad one is closed without a word.
+// connectThrough begins a control connection with the end that came in a connect request. A bad one is closed, and only a reply right told.
 func (b *Broker) connectThrough(boot *bootstrapPort, c *machCall) {
 	if !c.req.Right.Fd.Carried() {
+		c.refuse(mach.InvalidRight, "there is no end of a pair")
 		return
 	}
 	i := c.req.Right.Fd - 1
 	n := c.p.FDs[i]
 	if _, err := fresh(n, c.p.PIDFD, sys.Seqpacket); err != nil {
-		b.log.Info("bootstrap connection refused", "pid", c.s.peer.PID, "uid", c.s.peer.UID, "reason", err.Error())
-		c.done(c.req.Routine.ID(), mach.InvalidRight)
+		c.refuse(mach.InvalidRight, err.Error())
 		return
 	}
 	c.p.FDs[i] = -1
-	c.done(c.req.Routine.ID(), mach.OK)
+	c.succeed()
 	b.newControl(sys.NewFD(n), boot.way)
 }
 

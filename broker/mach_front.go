@@ -288,14 +288,15 @@ type machFront struct {
 	root  way
 
 	// Guarded by the broker's lock.
-	ports      map[directory.ID]*port    // by lease
-	ways       map[directory.Process]int // bootstrap ports that somebody holds, by who asked for them
-	rights     map[uint64]*rightWatch    // those whose death concerns somebody, by cookie
-	subsets    map[directory.ID]*subset  // by namespace
-	requestors map[directory.Process]int // subsets, by who made them
-	created    map[directory.Process]int // services that exist, by who created them
-	declared   int                       // ports that are declared
-	ownEnds    map[uint64]struct{}       // our ends of control connections, bootstrap ports and doors: see ownEnd
-	closedWays []*bootstrapPort          // nobody can send to them any more, and there are sessions on them
-	portAnswer directory.PortAnswer      // of the event that was applied last
+	ports         map[directory.ID]*port    // by lease
+	ways          map[directory.Process]int // bootstrap ports that somebody holds, by who asked for them
+	rights        map[uint64]*rightWatch    // those whose death concerns somebody, by cookie
+	subsets       map[directory.ID]*subset  // by namespace
+	requestors    map[directory.Process]int // subsets, by who made them
+	requestorEnds map[uint64]int            // subsets, by the inode of their requestor ports
+	created       map[directory.Process]int // services that exist, by who created them
+	declared      int                       // ports that are declared
+	ownEnds       map[uint64]struct{}       // our ends of control connections, bootstrap ports and doors: see ownEnd
+	closedWays    []*bootstrapPort          // nobody can send to them any more, and there are sessions on them
+	portAnswer    directory.PortAnswer      // of the event that was applied last
 }

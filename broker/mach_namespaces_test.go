@@ -5,6 +5,7 @@
 package broker_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,6 +59,31 @@ func TestMachRequestorIsBootstrapPort(t *testing.T) {
 	c := bootstrap(t, b.dir)
 	boot := c.right(mach.MakeSend, mach.Request{Routine: mach.Parent})
 	c.want(mach.InvalidRight, subsetRequest(), boot)
+}
+
+// TestMachRequestorsOfOnePair: two subsets with the two ends of one pair would keep each other alive when all others are gone.
+func TestMachRequestorsOfOnePair(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, brokerOptions{})
+	c := bootstrap(t, b.dir)
+	receive, send := portPair(t)
+	for range 2 { // as often as one likes
+		c.right(mach.MakeSend, subsetRequest(), send).close()
+	}
+	c.want(mach.InvalidRight, subsetRequest(), receive)
+	send.close()
+	receive.close()
+	s := open(t, b.dir)
+	eventually(t, func() string {
+		if n := s.status().Namespaces; n != 1 {
+			return fmt.Sprintf("%d namespaces", n)
+		}
+		return ""
+	})
+	receive, send = portPair(t)
+	c.right(mach.MakeSend, subsetRequest(), receive).close() // either will do
+	c.want(mach.InvalidRight, subsetRequest(), send)
+	b.checkDescriptors()
 }
 
 func TestMachDepth(t *testing.T) {
@@ -126,12 +152,25 @@ func TestMachOnBootstrapPort(t *testing.T) {
 	}
 	passes(c.lookUp("com.example.bootreg"), mine)
 
-	// What is no request gets 71, and what is malformed nothing.
+	// An unknown request is answered as everywhere, and what is no message gets 71.
 	stranger := mach.Message{Header: mach.Header{Bits: mach.NewBits(false, mach.CopySend, mach.MakeSendOnce), Local: 5, ID: 4242}}
 	boot.mustSend(stranger.Append(nil), right)
 	p := replies.next()
-	if n, err := mach.ParseNotification(p.data, len(p.fds)); err != nil || n.Event != mach.SendOnceDied || n.Port != 5 {
-		t.Errorf("%+v (%v)", n, err)
+	if reply, err := mach.ParseReply(p.data, len(p.fds)); err != nil || reply.ID != 4342 || reply.Code != mach.BadID || reply.Token != 5 {
+		t.Errorf("%+v (%v)", reply, err)
+	}
+	packet, err := mach.Request{Routine: mach.LookUp, Token: 6, Service: "com.example.boot"}.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"size": packet[:len(packet)-1], "long": append(packet, make([]byte, 40000)...),
+	} {
+		boot.mustSend(bad, right)
+		p := replies.next()
+		if n, err := mach.ParseNotification(p.data, len(p.fds)); err != nil || n.Event != mach.SendOnceDied || n.Port != 6 {
+			t.Errorf("%s: %+v (%v)", name, n, err)
+		}
 	}
 	boot.mustSend([]byte{0x13, 0, 0}, right)
 	boot.mustSend([]byte{0x13, 0, 0})
@@ -139,8 +178,25 @@ func TestMachOnBootstrapPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packet, _ := mach.Request{Routine: mach.Connect, Right: mach.Right{Fd: 1, Disposition: mach.MoveSend}}.Append(nil)
+	packet, _ = mach.Request{Routine: mach.Connect, Right: mach.Right{Fd: 1, Disposition: mach.MoveSend}}.Append(nil)
 	boot.mustSend(packet, newMach(t, other)) // a stream: closed
+	replies.silent()
+
+	// With a reply right, connect says how it went.
+	for kind, want := range map[sys.SocketType]mach.Code{sys.Stream: mach.InvalidRight, sys.Seqpacket: mach.OK} {
+		mine, theirs, err := sys.Pair(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, _ := ask(mach.Request{Routine: mach.Connect, Right: mach.Right{Fd: 2, Disposition: mach.MoveSend}}, newMach(t, theirs))
+		if reply.Code != want || reply.ID != mach.Connect.ID()+100 {
+			t.Errorf("connect: %+v, want %v", reply, want)
+		}
+		mine.Close()
+	}
+	if reply, _ = ask(mach.Request{Routine: mach.Connect, Right: mach.Right{Disposition: mach.MoveSend}}); reply.Code != mach.InvalidRight {
+		t.Errorf("connect with nothing: %+v", reply)
+	}
 	_, fds = ask(mach.Request{Routine: mach.LookUp, Service: "com.example.boot"})
 	passes(fds[0], receive)
 	replies.silent()

@@ -37,8 +37,13 @@ func (c *machCall) subset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// One whose other end is here would never be seen to die.
-	if b.leadsHere(requestor) {
+	other := otherEnd(requestor)
+	if b.isOwnEnd(other) {
 		c.refuse(mach.InvalidRight, "a bootstrap port, or one's own connection, cannot be a requestor port")
+		return
+	}
+	if b.requestorEnds[other] > 0 { // the two would keep each other alive, here
+		c.refuse(mach.InvalidRight, "the other end of the pair is a requestor port: one of the two is no send right")
 		return
 	}
 	if r := b.scarce(requestor); r.Reason != directory.OK {
@@ -54,7 +59,7 @@ func (c *machCall) subset() {
 		c.decline(a.Refusal)
 		return
 	}
-	sub := &subset{namespace: id, maker: c.s.process}
+	sub := &subset{namespace: id, maker: c.s.process, end: b.inodeOf(requestor.Int())}
 	if err := b.watchRight(sys.NewFD(requestor.Take()), sub); err != nil {
 		b.applyLocked(directory.EndNamespace{Namespace: id, Reason: "its requestor cannot be watched", Now: b.now()})
 		c.noRoom(err)
@@ -62,6 +67,9 @@ func (c *machCall) subset() {
 	}
 	b.subsets[id] = sub
 	b.requestors[sub.maker]++
+	if sub.end != 0 {
+		b.requestorEnds[sub.end]++
+	}
 	if c.grantWay(b.wayInto(id)) != nil {
 		b.applyLocked(directory.EndNamespace{Namespace: id, Reason: "its bootstrap port cannot be given away", Now: b.now()})
 	}
@@ -72,6 +80,7 @@ type subset struct {
 	concern   // in the requestor port's death
 	namespace directory.ID
 	maker     directory.Process
+	end       uint64 // the requestor's inode, as otherEnd has it
 }
 
 func (s *subset) rightDied(b *Broker) {
@@ -84,6 +93,7 @@ func (b *Broker) subsetOver(ns directory.ID) {
 	if s := b.subsets[ns]; s != nil {
 		delete(b.subsets, ns)
 		uncount(b.requestors, s.maker)
+		uncount(b.requestorEnds, s.end)
 		b.unwatchRight(s)
 	}
 }
