@@ -18,9 +18,10 @@ type Message struct {
 	Body []byte
 
 	// Rights are the ports in the message, in order; nil: none in this place, or one that had died. A message is sent with its rights
-	// before its memory. The ports of an out-of-line array that was received are here as well.
+	// before its memory, and both before its array.
 	Rights []Right
 	Memory []*Memory
+	Ports  []Right // an out-of-line array of ports, like Rights, all that are there of one type, 253 at most; nil: there is no array
 
 	Reply *SendOnceRight // where the reply goes; nil: none is wanted
 }
@@ -28,9 +29,11 @@ type Message struct {
 // Close gives up what is in the message: rights, memory, and the Reply, whereupon who sent the message is told that there will be none.
 // Take out (set to nil) what is to be kept.
 func (m *Message) Close() error {
-	for _, r := range m.Rights {
-		if !absent(r) {
-			r.Close()
+	for _, rights := range [][]Right{m.Rights, m.Ports} {
+		for _, r := range rights {
+			if !absent(r) {
+				r.Close()
+			}
 		}
 	}
 	for _, memory := range m.Memory {
@@ -41,7 +44,7 @@ func (m *Message) Close() error {
 	if m.Reply != nil {
 		m.Reply.Close()
 	}
-	m.Rights, m.Memory, m.Reply = nil, nil, nil
+	m.Rights, m.Memory, m.Ports, m.Reply = nil, nil, nil, nil
 	return nil
 }
 
@@ -68,14 +71,14 @@ type Notification struct {
 func (m *Message) Notification() (n Notification, ok bool) {
 	n.Event = Event(m.ID)
 	number := func() uint32 {
-		if ok = len(m.Body) == 12 && len(m.Rights)+len(m.Memory) == 0; !ok {
+		if ok = len(m.Body) == 12 && len(m.Rights)+len(m.Memory)+len(m.Ports) == 0; !ok {
 			return 0
 		}
 		return binary.LittleEndian.Uint32(m.Body[8:])
 	}
 	switch n.Event {
 	case SendOnceDied:
-		ok = len(m.Body)+len(m.Rights)+len(m.Memory) == 0
+		ok = len(m.Body)+len(m.Rights)+len(m.Memory)+len(m.Ports) == 0
 	case DeadName:
 		n.Name = number()
 	case NoSenders:

@@ -95,7 +95,8 @@ func discard(packet []byte, fds []int) {
 // part is one right or one piece of memory of a message, checked.
 type part struct {
 	memory      bool
-	fd          int // -1: none
+	array       bool // a port of the array
+	fd          int  // -1: none
 	length      uint32
 	disposition wire.Disposition
 }
@@ -107,18 +108,18 @@ func unpack(packet []byte, fds []int) (*Message, error) {
 		return nil, err
 	}
 	var parts []part
-	var lists []int // descriptors of arrays of ports, which are not part of the message
+	var ports []Right // not nil: there is an array
+	var lists []int   // descriptors of arrays' memory, which are not part of the message
 	for _, d := range w.Descriptors {
 		switch d.Kind {
 		case wire.PortKind, wire.GuardedKind:
 			parts = append(parts, part{fd: at(fds, d.Fd), disposition: d.Disposition})
 		case wire.PortsKind:
-			list, ports, err := readPorts(d, fds)
+			list, array, err := readPorts(d, fds)
 			if err != nil {
 				return nil, err
 			}
-			parts = append(parts, ports...)
-			lists = append(lists, list...)
+			parts, lists, ports = append(parts, array...), append(lists, list...), []Right{}
 		default:
 			parts = append(parts, part{memory: true, fd: at(fds, d.Fd), length: d.Length})
 		}
@@ -137,12 +138,16 @@ func unpack(packet []byte, fds []int) (*Message, error) {
 		parts = parts[:len(parts)-1]
 	}
 	for _, p := range parts {
-		if p.memory {
+		switch {
+		case p.memory:
 			m.Memory = append(m.Memory, p.newMemory())
-		} else {
+		case p.array:
+			ports = append(ports, newRight(p.fd, p.disposition))
+		default:
 			m.Rights = append(m.Rights, newRight(p.fd, p.disposition))
 		}
 	}
+	m.Ports = ports
 	sys.CloseAll(lists)
 	return m, nil
 }
@@ -173,7 +178,7 @@ func readPorts(d wire.Descriptor, fds []int) (list []int, ports []part, err erro
 	}
 	at32, err := wire.ParsePorts(b, d.Length, first, wire.Fd(len(fds)))
 	for _, fd := range at32 {
-		ports = append(ports, part{fd: at(fds, fd), disposition: d.Disposition})
+		ports = append(ports, part{array: true, fd: at(fds, fd), disposition: d.Disposition})
 	}
 	return list, ports, err
 }

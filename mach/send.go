@@ -61,17 +61,74 @@ type cargo struct {
 	fds         []int
 	descriptors []wire.Descriptor
 	settled     []interface{ settle(given bool) }
+	list        *sys.FD // the positions of an array's ports; nil: there are none
 }
 
 func (c *cargo) settle(given bool) {
 	for _, s := range c.settled {
 		s.settle(given)
 	}
+	c.list.Close()
 }
 
 func (c *cargo) add(fd int) wire.Fd {
 	c.fds = append(c.fds, fd)
 	return wire.Fd(len(c.fds))
+}
+
+// take reserves a right and gives its descriptor a position.
+func (c *cargo) take(r Right) (wire.Descriptor, error) {
+	e, disposition := r.right()
+	fd, err := e.reserve()
+	if err != nil {
+		return wire.Descriptor{}, err
+	}
+	c.settled = append(c.settled, e)
+	return wire.Descriptor{Kind: wire.PortKind, Disposition: disposition, Fd: c.add(fd)}, nil
+}
+
+// right is take for one of the message's rights, which may be none.
+func (c *cargo) right(m *Message, r Right) (wire.Descriptor, error) {
+	switch {
+	case absent(r):
+		return wire.Descriptor{Kind: wire.PortKind, Disposition: wire.MoveSend}, nil
+	case m.Reply != nil && r == Right(m.Reply):
+		return wire.Descriptor{}, fmt.Errorf("%w: it is the reply right as well", ErrClosed)
+	}
+	return c.take(r)
+}
+
+// array reserves the ports of the message's array, behind the memory that has their positions.
+func (c *cargo) array(m *Message) error {
+	all := wire.Descriptor{Kind: wire.PortsKind, Length: uint32(len(m.Ports)), Copy: 1}
+	if len(m.Ports) > 0 {
+		all.Fd = c.add(-1)
+	}
+	var positions []wire.Fd
+	for i, r := range m.Ports {
+		d, err := c.right(m, r)
+		switch {
+		case err != nil:
+			return fmt.Errorf("port %d: %w", i, err)
+		case d.Fd.Carried() && all.Disposition != 0 && d.Disposition != all.Disposition:
+			return &Error{Code: InvalidArgument, Op: "send", Text: fmt.Sprintf("port %d of the array is of another type than those before it", i)}
+		case d.Fd.Carried():
+			all.Disposition = d.Disposition
+		}
+		positions = append(positions, d.Fd)
+	}
+	if all.Disposition == 0 {
+		all.Disposition = wire.MoveSend
+	}
+	if all.Fd.Carried() {
+		var err error
+		if c.list, err = sys.SealedMemory("ports", wire.AppendPorts(nil, positions...)); err != nil {
+			return err
+		}
+		c.fds[all.Fd-1] = c.list.Int()
+	}
+	c.descriptors = append(c.descriptors, all)
+	return nil
 }
 
 // load reserves everything that is in the message.
@@ -81,36 +138,18 @@ func (m *Message) load() (c cargo, reply uint32, err error) {
 			c.settle(false)
 		}
 	}()
-	right := func(r Right) error {
-		e, disposition := r.right()
-		fd, err := e.reserve()
-		if err != nil {
-			return err
-		}
-		c.settled = append(c.settled, e)
-		at := c.add(fd)
-		if r != Right(m.Reply) {
-			c.descriptors = append(c.descriptors, wire.Descriptor{Kind: wire.PortKind, Disposition: disposition, Fd: at})
-		}
-		return nil
-	}
 	if m.Reply != nil {
-		if err := right(m.Reply); err != nil {
+		if _, err := c.take(m.Reply); err != nil {
 			return c, 0, fmt.Errorf("the reply right: %w", err)
 		}
 		reply = m.Reply.token
 	}
 	for i, r := range m.Rights {
-		switch {
-		case absent(r):
-			c.descriptors = append(c.descriptors, wire.Descriptor{Kind: wire.PortKind, Disposition: wire.MoveSend})
-		case m.Reply != nil && r == Right(m.Reply):
-			return c, 0, fmt.Errorf("right %d: %w: it is the reply right as well", i, ErrClosed)
-		default:
-			if err := right(r); err != nil {
-				return c, 0, fmt.Errorf("right %d: %w", i, err)
-			}
+		d, err := c.right(m, r)
+		if err != nil {
+			return c, 0, fmt.Errorf("right %d: %w", i, err)
 		}
+		c.descriptors = append(c.descriptors, d)
 	}
 	for i, memory := range m.Memory {
 		d := wire.Descriptor{Kind: wire.MemoryKind, Copy: 1}
@@ -126,7 +165,12 @@ func (m *Message) load() (c cargo, reply uint32, err error) {
 		}
 		c.descriptors = append(c.descriptors, d)
 	}
-	if len(c.fds) > sys.MaxFDs {
+	if m.Ports != nil {
+		if err := c.array(m); err != nil {
+			return c, 0, err
+		}
+	}
+	if len(c.fds) > sys.MaxFDs || len(m.Ports) > wire.MaxFds {
 		text := fmt.Sprintf("a message can have %d rights and memories at most", sys.MaxFDs)
 		return c, 0, &Error{Code: InvalidArgument, Op: "send", Text: text}
 	}
@@ -148,7 +192,7 @@ func (m *Message) send(ctx context.Context, to *end, fd int, h wire.Header, disp
 	err = transmit(ctx, to, fd, packet, c.fds)
 	c.settle(err == nil)
 	if err == nil {
-		m.Rights, m.Memory, m.Reply = nil, nil, nil
+		m.Rights, m.Memory, m.Ports, m.Reply = nil, nil, nil, nil
 	}
 	return during("send", "", err)
 }

@@ -30,7 +30,7 @@ func (s *Service) handshake(ctx context.Context, m *mach.Message) error {
 		return fmt.Errorf("message %#x came to the port: connections begin with the handshake %#x", uint32(m.ID), uint32(xpc.KindHandshake))
 	}
 	wrong := errors.New("a handshake has a receive right and a send right, and nothing else")
-	if len(m.Rights) != 2 || len(m.Memory) != 0 || len(m.Body) != 0 || m.Reply != nil {
+	if len(m.Rights) != 2 || len(m.Memory) != 0 || m.Ports != nil || len(m.Body) != 0 || m.Reply != nil {
 		return wrong
 	}
 	receive, ok := m.Rights[0].(*mach.ReceiveRight)
