@@ -25,13 +25,13 @@ func (b *Broker) arm(p *port) {
 		}
 		return
 	}
-	events := uint32(0)
+	events := uint32(sys.ReadEnd)
 	switch svc := b.serviceOfPort(e); {
 	case svc == nil:
 	case e.OnMessage && b.launchable(svc) || !e.OnMessage && b.now() < p.hoped:
-		events = sys.Readable
+		events |= sys.Readable
 	case svc.failing && !b.underWay(svc):
-		events = sys.Readable | sys.Edge
+		events |= sys.Readable | sys.Edge
 	}
 	fd, token := p.receive.Int(), uint64(p.receiveID)
 	err := error(nil)

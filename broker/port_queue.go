@@ -228,8 +228,8 @@ func (b *Broker) forgetReturn(p *port) {
 	b.returns = slices.DeleteFunc(b.returns, func(r *returning) bool { return r.port == p })
 }
 
-// hungUp reports whether somebody shut the pair of a declared port down, which any holder of a right can do.
-func (b *Broker) hungUp(p *port) bool { return sys.HungUp(p.receive.Int()) }
+// hungUp reports whether somebody shut the pair of a declared port down, which any holder of a right can do, also for sending alone.
+func (b *Broker) hungUp(p *port) bool { return sys.Ended(p.receive.Int()) }
 
 // resetPort gives a declared port that nobody owns a new pair. Senders to the old one see it die, and who waits for a reply is told
 // that there will be none. The lock is held.

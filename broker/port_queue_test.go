@@ -193,15 +193,24 @@ func TestPortThrownAway(t *testing.T) {
 	answer.closed()
 }
 
-// TestPortShutDown: one sender can shut a port down for all; the next look-up finds it made anew.
+// TestPortShutDown: one sender can shut a port down for all, also for sending alone; the next look-up finds it made anew.
 func TestPortShutDown(t *testing.T) {
 	t.Parallel()
+	for name, how := range map[string]int{"both": syscall.SHUT_RDWR, "sending": syscall.SHUT_WR} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			portShutDown(t, how)
+		})
+	}
+}
+
+func portShutDown(t *testing.T, how int) {
 	b := startBroker(t, brokerOptions{})
 	b.undeclares("port")
 	c := bootstrap(t, b.dir)
 	send := c.createService("port")
 	answer := send.question()
-	if err := syscall.Shutdown(send.fd.Int(), syscall.SHUT_RDWR); err != nil {
+	if err := syscall.Shutdown(send.fd.Int(), how); err != nil {
 		t.Fatal(err)
 	}
 	answer.died()
@@ -211,7 +220,7 @@ func TestPortShutDown(t *testing.T) {
 
 	// While somebody owns it, that is theirs to see; then it is made anew.
 	other := bootstrap(t, b.dir)
-	if err := syscall.Shutdown(send.fd.Int(), syscall.SHUT_RDWR); err != nil {
+	if err := syscall.Shutdown(send.fd.Int(), how); err != nil {
 		t.Fatal(err)
 	}
 	port.closed()

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/mach"
+	wire "github.com/switchboard-ipc/switchboard/protocol/mach"
 )
 
 func TestMessage(t *testing.T) {
@@ -331,4 +333,20 @@ func TestFlags(t *testing.T) {
 		}
 		f.Close()
 	}
+}
+
+// TestShutDown: who has a send right can end the port for all; the receiver is told, and does not go round in circles.
+func TestShutDown(t *testing.T) {
+	t.Parallel()
+	receive, send := rawPair(t)
+	if _, err := sys.Send(send.Int(), wire.Message{Header: wire.Header{ID: 3}}.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.ShutdownWrite(send.Int()); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := receive.Receive(testContext(t)); err != nil || m.ID != 3 {
+		t.Fatal(m, err)
+	}
+	wantIs(t, "receive at the end", second(receive.Receive(testContext(t))), mach.ErrNoSenders)
 }

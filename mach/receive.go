@@ -62,7 +62,7 @@ func take(fd int) (*Message, error) {
 		return nil, ErrNoSenders
 	case err != nil:
 		return nil, err
-	case n == 0 && len(b.FDs) == 0 && sys.HungUp(fd):
+	case n == 0 && len(b.FDs) == 0 && sys.Ended(fd):
 		return nil, ErrNoSenders
 	}
 	defer b.Message.Close() // what was not taken

@@ -16,7 +16,8 @@ import (
 const (
 	Readable = unix.EPOLLIN
 	Writable = unix.EPOLLOUT
-	HangUp   = unix.EPOLLHUP // always reported
+	HangUp   = unix.EPOLLHUP   // always reported
+	ReadEnd  = unix.EPOLLRDHUP // nothing more will come
 	Once     = unix.EPOLLONESHOT
 	Edge     = unix.EPOLLET // told of what comes, and not of what is there still
 )

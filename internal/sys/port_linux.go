@@ -24,8 +24,14 @@ func SetSendBuffer(fd, size int) error {
 	return os.NewSyscallError("setsockopt SO_SNDBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size))
 }
 
-// PeekEach calls f with the first len(b) bytes, and the size, of each packet that waits at a SEQPACKET socket, in order, and takes none. Only the holder of
-// the socket who calls it may be reading.
+// SendBuffer returns that bound, as the kernel counts: twice what SetSendBuffer was told.
+func SendBuffer(fd int) (int, error) {
+	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	return size, os.NewSyscallError("getsockopt SO_SNDBUF", err)
+}
+
+// PeekEach calls f with the first len(b) bytes, and the size, of each packet that waits at a SEQPACKET socket, in order, and takes none. Empty ones are
+// passed over. Only the holder of the socket who calls it may be reading.
 func PeekEach(fd int, b []byte, f func(head []byte, size int)) error {
 	defer unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, -1)
 	for at := 0; ; {
@@ -38,8 +44,10 @@ func PeekEach(fd int, b []byte, f func(head []byte, size int)) error {
 			return nil
 		case err != nil:
 			return os.NewSyscallError("recvfrom", err)
-		case n == 0: // an empty packet is told once, and may be the end as well
+		case n == 0 && Ended(fd):
 			return nil
+		case n == 0: // an empty packet, which the kernel tells of once
+			continue
 		}
 		f(b[:min(n, len(b))], n)
 		at += n

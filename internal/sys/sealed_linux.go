@@ -102,13 +102,21 @@ func MapSealed(fd, n int) ([]byte, error) {
 // Unmap ends what MapSealed returned.
 func Unmap(b []byte) error { return os.NewSyscallError("munmap", unix.Munmap(b)) }
 
-// HungUp reports whether a socket's other end is closed, or both were shut down. It tells a hang-up from an empty packet.
-func HungUp(fd int) bool {
-	p := []unix.PollFd{{Fd: int32(fd)}}
+// HungUp reports whether a socket's other end is closed, or both were shut down.
+func HungUp(fd int) bool { return polled(fd, 0, unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) }
+
+// Ended reports whether nothing more will come to a socket: it hung up, or the other end was shut down for writing. It tells the end from an
+// empty packet.
+func Ended(fd int) bool {
+	return polled(fd, unix.POLLRDHUP, unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL)
+}
+
+func polled(fd int, ask, want int16) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: ask}}
 	for {
 		n, err := unix.Poll(p, 0)
 		if err != unix.EINTR {
-			return n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
+			return n > 0 && p[0].Revents&want != 0
 		}
 	}
 }

@@ -12,3 +12,4 @@ func ReadSealed(int, int) ([]byte, error)      { return nil, errors.ErrUnsupport
 func MapSealed(int, int) ([]byte, error)       { return nil, errors.ErrUnsupported }
 func Unmap([]byte) error                       { return errors.ErrUnsupported }
 func HungUp(int) bool                          { return false }
+func Ended(int) bool                           { return false }

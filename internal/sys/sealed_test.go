@@ -7,6 +7,8 @@ package sys_test
 import (
 	"bytes"
 	"os"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
@@ -61,6 +63,69 @@ func TestUnsealed(t *testing.T) {
 	}
 	if _, err := sys.MapSealed(int(file.Fd()), 1); err == nil {
 		t.Error("a file was mapped")
+	}
+}
+
+// TestEnded: shut down for writing alone is the end for who reads, and no hang-up.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	a, b, err := sys.Pair(sys.Seqpacket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	if _, err := sys.Send(b.Int(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if sys.Ended(a.Int()) {
+		t.Error("an empty packet is no end")
+	}
+	if err := sys.ShutdownWrite(b.Int()); err != nil {
+		t.Fatal(err)
+	}
+	if !sys.Ended(a.Int()) || sys.HungUp(a.Int()) {
+		t.Errorf("ended %t, hung up %t", sys.Ended(a.Int()), sys.HungUp(a.Int()))
+	}
+	b.Close()
+	if !sys.Ended(a.Int()) {
+		t.Error("not ended by a hang-up")
+	}
+}
+
+// TestPeekEach: each packet is told in order and stays; empty ones are passed over, and the end ends it.
+func TestPeekEach(t *testing.T) {
+	t.Parallel()
+	a, b, err := sys.Pair(sys.Seqpacket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	for _, packet := range []string{"", "first", "", "", "2", "third"} {
+		if _, err := sys.Send(b.Int(), []byte(packet)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"fir 5", "2 1", "thi 5"}
+	peek := func() (got []string) {
+		if err := sys.PeekEach(a.Int(), make([]byte, 3), func(head []byte, size int) {
+			got = append(got, string(head)+" "+strconv.Itoa(size))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for range 2 {
+		if got := peek(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if err := sys.ShutdownWrite(b.Int()); err != nil {
+		t.Fatal(err)
+	}
+	if got := peek(); !slices.Equal(got, want) {
+		t.Errorf("at the end: %q", got)
 	}
 }
 

@@ -90,6 +90,7 @@ const (
 	Readable uint32 = 1 << iota
 	Writable
 	HangUp
+	ReadEnd
 	Once
 	Edge
 )
