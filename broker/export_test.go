@@ -151,3 +151,8 @@ func descriptorsOpen() (map[int]string, error) {
 	}
 	return open, nil
 }
+
+// TakeOut is takeOut.
+func TakeOut(receive, send int, pick func(head []byte) bool, taken func(packet []byte, fds []int)) (lost int, mixed bool, err error) {
+	return takeOut(receive, send, pick, taken)
+}

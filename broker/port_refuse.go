@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 
 	"github.com/switchboard-ipc/switchboard/internal/directory"
-	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/mach"
 	"github.com/switchboard-ipc/switchboard/protocol/xpc"
 )
@@ -56,81 +55,27 @@ func (b *Broker) refusing(svc *machService) bool {
 	return svc.failing && !b.underWay(svc) && !b.launchable(svc)
 }
 
-// keptMessage is a message that is on its way back into its queue.
-type keptMessage struct {
-	data []byte
-	fds  []int
-}
-
 // refuseQueued takes those messages out of the queue of a port that nobody owns whose senders wait for a reply, and tells them that there
-// will be none. The others go behind, in their order: a queue gives nothing but its first. The lock is held.
+// will be none. The lock is held.
 func (b *Broker) refuseQueued(p *port) {
 	if p.receive == nil || b.hungUp(p) {
 		return
 	}
-	queued, wanting, longest := 0, 0, mach.HeaderSize
-	var head [mach.HeaderSize]byte
-	err := sys.PeekEach(p.receive.Int(), head[:], func(head []byte, size int) {
-		if queued++; wantsReply(head) || isHandshake(head) {
-			wanting++
+	waits := func(head []byte) bool { return wantsReply(head) || isHandshake(head) }
+	lost, mixed, err := takeOut(p.receive.Int(), p.send.Int(), waits, func(packet []byte, fds []int) {
+		if len(fds) > 0 && !isHandshake(packet) { // of that its ends hang up
+			b.sendOnceDied(fds[0], binary.LittleEndian.Uint32(packet[12:]), p.name)
 		}
-		longest = max(longest, size)
 	})
 	if err != nil {
 		b.log.Error("cannot tell who waits at a port", "name", p.name, "err", err)
-		return
-	}
-	if wanting == 0 {
-		return
-	}
-	buffer := sys.NewBuffer(longest)
-	var kept []keptMessage
-	back, lost := 0, 0
-	for ; queued > 0; queued-- {
-		n, err := buffer.Recv(p.receive.Int())
-		if err != nil {
-			break
-		}
-		switch {
-		case isHandshake(buffer.Data[:n]): // its ends hang up
-		case len(buffer.FDs) > 0 && wantsReply(buffer.Data[:n]):
-			b.sendOnceDied(buffer.FDs[0], binary.LittleEndian.Uint32(buffer.Data[12:]), p.name)
-		case buffer.Truncated || buffer.ControlTruncated:
-			lost++
-		case n > 0:
-			kept = append(kept, keptMessage{append([]byte(nil), buffer.Data[:n]...), append([]int(nil), buffer.FDs...)})
-			buffer.FDs = nil
-		}
-		buffer.Message.Close()
-		back += putBack(p, &kept)
-	}
-	for _, m := range kept { // senders took the room
-		lost++
-		sys.CloseAll(m.fds)
 	}
 	if lost > 0 {
 		b.log.Error("messages to a service that does not start are lost: there is no room for them", "name", p.name, "messages", lost)
 	}
-	if back == 0 {
-		return
+	if mixed {
+		b.log.Warn("messages came without pause while others were taken out of a port: they may stand before older ones", "name", p.name)
 	}
-	now := 0
-	if sys.PeekEach(p.receive.Int(), head[:], func([]byte, int) { now++ }) == nil && now > back {
-		b.log.Warn("messages came while others were taken out of a port: they may stand between older ones", "name", p.name, "messages", now-back)
-	}
-}
-
-// putBack sends the first of kept into the queue of a port, as many as there is room for, and returns how many.
-func putBack(p *port, kept *[]keptMessage) (n int) {
-	for ; n < len(*kept); n++ {
-		m := (*kept)[n]
-		if _, err := sys.Send(p.send.Int(), m.data, m.fds...); err != nil {
-			break
-		}
-		sys.CloseAll(m.fds)
-	}
-	*kept = (*kept)[n:]
-	return n
 }
 
 // wantsReply reports whether a message to a port has a reply right, by its header.
