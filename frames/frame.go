@@ -2,11 +2,7 @@
 
 package frames
 
-import (
-	"sync/atomic"
-
-	"github.com/switchboard-ipc/switchboard/internal/sys"
-)
+import "github.com/switchboard-ipc/switchboard/internal/sys"
 
 // Frame is one frame that a reader holds: its planes are the writer's memory, which does not change until Release. It may be released by
 // any goroutine.
@@ -19,22 +15,25 @@ type Frame struct {
 	Slot       int
 	Generation uint32
 
-	r        *Reader
-	view     *view
-	hold     int
-	slot     []byte
-	used     [maxPlanes]int
-	released atomic.Bool
+	hold   int32
+	view   *view
+	serial uint64          // of the frames of the view: its hold has it until Release
+	at     int             // offset of the slot
+	used   *[maxPlanes]int // bytes of each plane, if one has fewer than the format
 }
 
 // Plane returns the bytes of a plane, which cannot be written; of a coded stream those that are used. They are only there until
 // Release; after it, Plane returns nil.
 func (f *Frame) Plane(i int) []byte {
-	if f.released.Load() {
+	if f.view.taken[f.hold].Load() != f.serial {
 		return nil
 	}
-	at, n := f.view.format.Planes[i].Offset, f.used[i]
-	return f.slot[at : at+n : at+n]
+	n := f.view.format.Planes[i].Size
+	if f.used != nil {
+		n = f.used[i]
+	}
+	at := f.at + f.view.format.Planes[i].Offset
+	return f.view.memory.Bytes()[at : at+n : at+n]
 }
 
 // Planes returns how many planes there are.
@@ -50,15 +49,20 @@ func (f *Frame) ID() ID {
 
 // Release gives the frame back. Metadata and planes must not be used any more. Again it does nothing.
 func (f *Frame) Release() {
-	if f.released.Swap(true) {
+	v := f.view
+	taken := &v.taken[f.hold]
+	if !taken.CompareAndSwap(f.serial, releasing) {
 		return
 	}
-	r, v := f.r, f.view
-	f.Metadata, f.slot = nil, nil
-	r.at("release.start")
+	f.Metadata = nil
+	v.reader.at("release.start")
 	sys.Release32(v.words.holds[f.hold], 0)
-	r.at("release.cleared")
-	v.taken[f.hold].Store(false)
-	r.tell(v)
-	v.unref()
+	v.reader.at("release.cleared")
+	v.reader.tell(v)
+	if !v.left.Load() { // loaded behind the exchange above: leave waits for who does not see it
+		sys.Release64(taken, 0)
+		return
+	}
+	taken.Store(0)
+	v.unmapUnused()
 }

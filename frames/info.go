@@ -3,6 +3,7 @@
 package frames
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -44,61 +45,95 @@ type ID struct {
 	Generation uint32
 }
 
-// meta is a frame header that is to be written.
-type meta struct {
-	Info
-	id        ID
-	epoch     uint32
-	published int64
-	planes    []Plane
-	used      *[maxPlanes]int // bytes of each plane
+// rest is the part of a frame header that is as a rule the same again in the next frame. It is only written when it is not: lines of
+// memory that are not written need not be fetched by each reader.
+type rest struct {
+	crop      Crop
+	transform int
+	metadata  int // length
+	answers   ID
+	colour    Colour
+	used      [maxPlanes]int // bytes of each plane
 }
 
-// put writes a frame header, and the metadata behind it, into a slot.
-func (m *meta) put(b []byte) {
-	h := b[:frameSize] // what is not written here is 0, and stays it: the number of planes is the pool's
-	copy(h, slotMagic)
+// dress writes what the headers of all frames in a slot have in common. What no function writes is 0, and stays it.
+func (p *pool) dress(h *[frameSize]byte, slot int) {
+	copy(h[:], slotMagic)
 	order.PutUint32(h[4:], frameSize)
-	order.PutUint64(h[8:], m.id.Sequence)
-	order.PutUint32(h[16:], m.epoch)
-	order.PutUint32(h[20:], m.id.Slot)
-	order.PutUint32(h[24:], m.id.Generation)
-	order.PutUint32(h[28:], uint32(m.Flags))
-	order.PutUint64(h[32:], uint64(m.Timestamp))
-	order.PutUint64(h[40:], uint64(m.published))
-	order.PutUint64(h[48:], uint64(m.Duration))
-	order.PutUint32(h[56:], uint32(m.Crop.X))
-	order.PutUint32(h[60:], uint32(m.Crop.Y))
-	order.PutUint32(h[64:], uint32(m.Crop.Width))
-	order.PutUint32(h[68:], uint32(m.Crop.Height))
-	order.PutUint32(h[72:], uint32(m.Transform))
-	order.PutUint32(h[76:], uint32(len(m.Metadata)))
-	order.PutUint64(h[80:], m.Answers.Channel)
-	order.PutUint64(h[88:], m.Answers.Sequence)
-	order.PutUint32(h[96:], m.Answers.Slot)
-	order.PutUint32(h[100:], m.Answers.Generation)
-	m.Colour.put(h[104:])
-	order.PutUint32(h[108:], uint32(len(m.planes)))
-	for i, p := range m.planes {
+	order.PutUint32(h[16:], p.epoch)
+	order.PutUint32(h[20:], uint32(slot))
+	order.PutUint32(h[108:], uint32(len(p.format.Planes)))
+	for i, plane := range p.format.Planes {
 		e := h[planesAt+planeSize*i:]
-		order.PutUint64(e, uint64(p.Offset))
-		order.PutUint64(e[8:], uint64(m.used[i]))
-		order.PutUint32(e[16:], uint32(p.Stride))
+		order.PutUint64(e, uint64(plane.Offset))
+		order.PutUint32(e[16:], uint32(plane.Stride))
 	}
-	copy(b[frameSize:slotPrefix], m.Metadata)
 }
 
-// parse reads a frame header, of which h is a copy, and checks that what it says lies in the slot. It returns the length of the metadata.
-func (f *Frame) parse(h []byte, s *shape) (int, error) {
+// put writes it into a frame header.
+func (d *rest) put(h *[frameSize]byte, planes int) {
+	order.PutUint32(h[56:], uint32(d.crop.X))
+	order.PutUint32(h[60:], uint32(d.crop.Y))
+	order.PutUint32(h[64:], uint32(d.crop.Width))
+	order.PutUint32(h[68:], uint32(d.crop.Height))
+	order.PutUint32(h[72:], uint32(d.transform))
+	order.PutUint32(h[76:], uint32(d.metadata))
+	order.PutUint64(h[80:], d.answers.Channel)
+	order.PutUint64(h[88:], d.answers.Sequence)
+	order.PutUint32(h[96:], d.answers.Slot)
+	order.PutUint32(h[100:], d.answers.Generation)
+	d.colour.put(h[104:108])
+	for i := range planes {
+		order.PutUint64(h[planesAt+planeSize*i+8:], uint64(d.used[i]))
+	}
+}
+
+// begin writes what is known of the frame header as soon as the slot is taken.
+func (l *Loan) begin(s *slot) {
+	p := l.pool
+	h := (*[frameSize]byte)(p.of(int(l.slot)))
+	if !s.dressed {
+		p.dress(h, int(l.slot))
+	}
+	order.PutUint32(h[24:], s.generation)
+}
+
+// put writes the frame header, and the metadata behind it.
+func (l *Loan) put(s *slot, sequence uint64, published int64) {
+	p := l.pool
+	b := p.of(int(l.slot))
+	h := (*[frameSize]byte)(b)
+	used := l.used
+	if used == nil {
+		used = &p.sizes
+	}
+	l.begin(s)
+	if d := &s.rest; !s.dressed || l.Crop != d.crop || l.Transform != d.transform || len(l.Metadata) != d.metadata ||
+		l.Answers != d.answers || l.Colour != d.colour || *used != d.used {
+		*d = rest{l.Crop, l.Transform, len(l.Metadata), l.Answers, l.Colour, *used}
+		d.put(h, len(p.format.Planes))
+		s.dressed = true
+	}
+	order.PutUint64(h[8:], sequence)
+	order.PutUint32(h[28:], uint32(l.Flags))
+	order.PutUint64(h[32:], uint64(cmp.Or(l.Timestamp, published)))
+	order.PutUint64(h[40:], uint64(published))
+	order.PutUint64(h[48:], uint64(l.Duration))
+	copy(b[frameSize:slotPrefix], l.Metadata)
+}
+
+// parse reads a frame header in shared memory, each field once, and checks that what it says lies in the slot. It returns the length of the
+// metadata. A variable has what was loaded: to load it again would be incorrect compilation, by Go's memory model.
+func (f *Frame) parse(h *[frameSize]byte, s *shape) (int, error) {
 	if string(h[:4]) != slotMagic || order.Uint32(h[4:]) != frameSize {
 		return 0, errors.New("a published frame has no header")
 	}
 	get := func(at int) int { return int(order.Uint32(h[at:])) }
-	f.Info = Info{
-		Timestamp: int64(order.Uint64(h[32:])), Duration: int64(order.Uint64(h[48:])), Flags: Flags(get(28)),
-		Crop: Crop{get(56), get(60), get(64), get(68)}, Transform: get(72), Colour: parseColour(h[104:]),
-		Answers: ID{order.Uint64(h[80:]), order.Uint64(h[88:]), order.Uint32(h[96:]), order.Uint32(h[100:])},
-	}
+	f.Timestamp, f.Duration, f.Flags = int64(order.Uint64(h[32:])), int64(order.Uint64(h[48:])), Flags(get(28))
+	f.Crop.X, f.Crop.Y, f.Crop.Width, f.Crop.Height = get(56), get(60), get(64), get(68)
+	f.Transform, f.Colour = get(72), parseColour(h[104:])
+	f.Answers.Channel, f.Answers.Sequence = order.Uint64(h[80:]), order.Uint64(h[88:])
+	f.Answers.Slot, f.Answers.Generation = order.Uint32(h[96:]), order.Uint32(h[100:])
 	f.Sequence, f.Epoch, f.Generation = order.Uint64(h[8:]), order.Uint32(h[16:]), order.Uint32(h[24:])
 	f.Published = int64(order.Uint64(h[40:]))
 	length := get(76)
@@ -114,7 +149,12 @@ func (f *Frame) parse(h []byte, s *shape) (int, error) {
 		if offset != uint64(p.Offset) || size > uint64(p.Size) {
 			return 0, fmt.Errorf("plane %d of a published frame is not in its place", i)
 		}
-		f.used[i] = int(size)
+		if size != uint64(p.Size) && f.used == nil {
+			f.used = new(s.sizes)
+		}
+		if f.used != nil {
+			f.used[i] = int(size)
+		}
 	}
 	return length, nil
 }

@@ -28,7 +28,7 @@ var (
 	readerPoints = []string{"next.looked", "take.held", "take.checked", "next.advanced", "wait.asleep", "wait.woken", "release.start", "release.cleared"}
 	writerPoints = []string{
 		"attach.ready", "attach.sent", "loan.retired", "loan.checked", "loan.writing", "publish.header", "publish.ready", "publish.logged",
-		"publish.head", "publish.rung", "reformat.sent", "reformat.rung",
+		"publish.newest", "publish.head", "publish.rung", "reformat.sent", "reformat.rung",
 	}
 )
 

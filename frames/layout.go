@@ -37,6 +37,7 @@ const (
 	atFormat = 128
 	atHead   = 2048
 	atBell   = 2056
+	atNewest = 2064
 	atWanted = 2112
 	atClosed = 2176
 
@@ -85,11 +86,20 @@ type shape struct {
 	size     int
 	first    uint64
 	format   Format
+	sizes    [maxPlanes]int // of the format's planes
+}
+
+// sizes are the bytes of each plane.
+func (f *Format) sizes() (sizes [maxPlanes]int) {
+	for i, p := range f.Planes {
+		sizes[i] = p.Size
+	}
+	return sizes
 }
 
 // newShape lays out a pool.
 func newShape(f Format, base, spare int) (shape, error) {
-	s := shape{slots: base + spare, base: base, format: f}
+	s := shape{slots: base + spare, base: base, format: f, sizes: f.sizes()}
 	if base < 2 || s.slots > maxSlots {
 		return s, fmt.Errorf("%d slots and %d to spare: there must be at least 2, and at most %d together", base, spare, maxSlots)
 	}
@@ -154,6 +164,7 @@ func parseShape(b []byte, size int) (s shape, err error) {
 		err = errors.New("its parts do not fit into it")
 	default:
 		s.format, err = parseFormat(b[atFormat:], s.slotSize)
+		s.sizes = s.format.sizes()
 	}
 	return s, err
 }

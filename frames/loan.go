@@ -17,14 +17,17 @@ type Loan struct {
 
 	w    *Writer
 	pool *pool
-	slot int
-	used [maxPlanes]int // bytes of each plane
+	used *[maxPlanes]int // bytes of each plane, if SetSize was called
+	slot int32
 	done bool
 }
 
 // Loan returns a slot to be filled. It waits only if lossless readers have not got their frames yet; ctx bounds that. The memory has
 // what was left there.
 func (w *Writer) Loan(ctx context.Context) (*Loan, error) {
+	if l := w.spare.Swap(nil); l != nil {
+		return l, nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var wait waiter
@@ -34,10 +37,7 @@ func (w *Writer) Loan(ctx context.Context) (*Loan, error) {
 			return nil, net.ErrClosed
 		}
 		p := w.pool
-		held := w.held[:p.slots]
-		clear(held[:p.used])
-		needed := w.heldLocked(held[:p.used])
-		i, blocked := p.choose(held, needed)
+		i, blocked := w.chooseLocked(p)
 		switch {
 		case i >= 0:
 			if w.takeLocked(p, i) {
@@ -51,6 +51,46 @@ func (w *Writer) Loan(ctx context.Context) (*Loan, error) {
 			}
 		}
 	}
+}
+
+// chooseLocked is [pool.choose], as the words of the readers are now.
+func (w *Writer) chooseLocked(p *pool) (int, uint64) {
+	held := w.held[:p.used]
+	clear(held)
+	needed := w.heldLocked(held)
+	return p.choose(held, needed)
+}
+
+// prepareLocked takes the slot for the next Loan as soon as a frame is published, when nobody waits for the writer, and not when the next frame is
+// due. It takes none that has no memory yet, and none with a frame that a reader may still come for: these are left to Loan.
+func (w *Writer) prepareLocked(p *pool) {
+	if w.waiting > 0 || w.spare.Load() != nil {
+		return
+	}
+	i, _ := w.chooseLocked(p)
+	if i < 0 || i >= p.used || p.mine[i].state == ready && w.wantedLocked(p.mine[i].sequence) || !w.takeLocked(p, i) {
+		return
+	}
+	l := w.newLoan(p, i)
+	l.begin(&p.mine[i])
+	w.spare.Store(l)
+}
+
+// dropSpareLocked gives up what prepareLocked took, in a pool that is about to end.
+func (w *Writer) dropSpareLocked() {
+	if w.spare.Swap(nil) != nil {
+		w.pool.loans--
+	}
+}
+
+// wantedLocked tells whether a reader may still come for a frame that is not the newest.
+func (w *Writer) wantedLocked(frame uint64) bool {
+	for _, r := range w.readers {
+		if r.mode != Latest && r.needs() <= frame {
+			return true
+		}
+	}
+	return false
 }
 
 // takeLocked makes a slot one that is being written, unless a reader has come first. Retire, fence (the store is one), look at
@@ -75,8 +115,8 @@ func (w *Writer) takeLocked(p *pool, i int) bool {
 	return true
 }
 
-// together is how many loans, or frames, are allocated at once.
-const together = 16
+// together is how many loans, or frames, are allocated at once: that many fill a piece of memory as the allocator has it.
+const together = 20
 
 func (w *Writer) newLoan(p *pool, i int) *Loan {
 	if len(w.loans) == 0 {
@@ -84,10 +124,7 @@ func (w *Writer) newLoan(p *pool, i int) *Loan {
 	}
 	l := &w.loans[0]
 	w.loans = w.loans[1:]
-	l.w, l.pool, l.slot = w, p, i
-	for j, plane := range p.format.Planes {
-		l.used[j] = plane.Size
-	}
+	l.w, l.pool, l.slot = w, p, int32(i)
 	return l
 }
 
@@ -97,7 +134,7 @@ func (l *Loan) Plane(i int) []byte {
 		return nil
 	}
 	p := l.pool.format.Planes[i]
-	return l.pool.of(l.slot)[p.Offset : p.Offset+p.Size : p.Offset+p.Size]
+	return l.pool.of(int(l.slot))[p.Offset : p.Offset+p.Size : p.Offset+p.Size]
 }
 
 // Planes returns how many planes there are.
@@ -107,7 +144,12 @@ func (l *Loan) Planes() int { return len(l.pool.format.Planes) }
 func (l *Loan) Format() Format { return l.pool.format }
 
 // SetSize says how many bytes of a plane are used; all of them unless said. For coded streams.
-func (l *Loan) SetSize(i, n int) { l.used[i] = min(max(n, 0), l.pool.format.Planes[i].Size) }
+func (l *Loan) SetSize(i, n int) {
+	if l.used == nil {
+		l.used = new(l.pool.sizes)
+	}
+	l.used[i] = min(max(n, 0), l.pool.format.Planes[i].Size)
+}
 
 // Publish gives the frame to the readers. From then on it must not be written.
 func (l *Loan) Publish() error { _, err := l.PublishID(); return err }
@@ -130,28 +172,28 @@ func (l *Loan) PublishID() (ID, error) {
 		}
 		return ID{}, ErrReformatted
 	}
+	sys.Release64(p.head, w.sequence) // its value already: this fetches the line of memory from the readers while the clock is read
 	l.done = true
 	p.loans--
 	w.sequence++
 	s := &p.mine[l.slot]
-	m := meta{Info: l.Info, planes: p.format.Planes, used: &l.used, epoch: p.epoch, published: w.clock.now()}
-	m.id = ID{order.Uint64(w.channel[:]), w.sequence, uint32(l.slot), s.generation}
-	if m.Timestamp == 0 {
-		m.Timestamp = m.published
-	}
-	m.put(p.of(l.slot))
+	l.put(s, w.sequence, w.clock.now())
 	w.at("publish.header")
 	s.sequence = w.sequence
-	p.set(l.slot, ready)
+	p.set(int(l.slot), ready)
 	w.at("publish.ready")
-	sys.Release64(p.memory.Word64(p.logAt+int(w.sequence)&(p.entries-1)*8), slotWord(uint32(l.slot), s.generation))
+	entry := slotWord(uint32(l.slot), s.generation)
+	sys.Release64(p.memory.Word64(p.logAt+int(w.sequence)&(p.entries-1)*8), entry)
 	w.at("publish.logged")
+	sys.Release64(p.newest, entry)
+	w.at("publish.newest")
 	sys.Release64(p.head, w.sequence)
 	w.at("publish.head")
 	p.ring(w.readers)
 	w.at("publish.rung")
 	w.counts.published++
-	return m.id, nil
+	w.prepareLocked(p)
+	return ID{order.Uint64(w.channel[:]), w.sequence, uint32(l.slot), s.generation}, nil
 }
 
 // Drop gives the slot back unpublished. After Publish it does nothing.
@@ -171,7 +213,7 @@ func (l *Loan) dropLocked() {
 		l.pool.release()
 		return
 	}
-	l.pool.set(l.slot, retired)
+	l.pool.set(int(l.slot), retired)
 	l.w.signalLocked()
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"net"
+	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
@@ -15,8 +16,8 @@ import (
 // Next waits for the next frame, as the mode has it, and holds it. Errors: io.EOF when the writer has ended the channel,
 // ErrWriterGone when it died, both after all that it published; ErrEvicted; ErrTooManyHeld; net.ErrClosed after Close; the cause of ctx.
 func (r *Reader) Next(ctx context.Context) (*Frame, error) {
-	r.next.Lock()
-	defer r.next.Unlock()
+	r.next.enter()
+	defer r.next.leave()
 	for {
 		if r.closed.Load() {
 			return nil, net.ErrClosed
@@ -80,7 +81,14 @@ func (r *Reader) pick(v *view, head uint64) (*Frame, error) {
 		if head-q >= uint64(v.entries) { // the log has others in their place
 			q = head - uint64(v.entries) + 1
 		}
-		f, err := r.take(v, q)
+		var f *Frame
+		var err error
+		if newest := v.newest.Load(); q == head && newest != 0 { // most often that of q, and always at hand, where the log must be fetched
+			f, err = r.take(v, q, newest)
+		}
+		if f == nil && err == nil {
+			f, err = r.take(v, q, v.memory.Word64(v.logAt+int(q)&(v.entries-1)*8).Load())
+		}
 		switch {
 		case err != nil:
 			return nil, err
@@ -120,9 +128,12 @@ func (r *Reader) advance(v *view) {
 	r.tell(v)
 }
 
-// agesOf is of how many frames the age of one is counted, while the reader need not wait for them: a look at the clock costs half of
-// what taking a frame does.
-const agesOf = 16
+// agesOf is of how many frames the age of one is counted while they are published less than soon after each other: a look at the clock
+// costs a good part of what taking a frame does.
+const (
+	agesOf = 16
+	soon   = int64(time.Millisecond)
+)
 
 // got counts a frame that was taken.
 func (r *Reader) got(v *view, f *Frame) {
@@ -133,12 +144,14 @@ func (r *Reader) got(v *view, f *Frame) {
 		r.late = false
 	}
 	r.advance(v)
-	n := r.received.Add(1)
+	n := r.received.Load() + 1
+	sys.Release64(&r.received, n)
 	sys.Release64(v.words.received, n)
-	if !r.slept && n%agesOf != 1 {
+	after := f.Published - r.before
+	r.before = f.Published
+	if after < soon && n%agesOf != 1 {
 		return
 	}
-	r.slept = false
 	bucket := min(bits.Len64(uint64(max(r.clock.now()-f.Published, 0))), ageBuckets-1)
 	v.words.memory.Word32(atAges + 4*bucket).Add(1)
 }
@@ -154,7 +167,7 @@ func (r *Reader) follow(ctx context.Context, l *line) error {
 		}
 		l.mu.Unlock()
 		if v != nil {
-			r.view.unref()
+			r.view.leave()
 			r.view = v
 			v.words.cursor.Store(r.want)
 			r.mu.Lock()

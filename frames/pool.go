@@ -17,8 +17,10 @@ type pool struct {
 	used   int // slots that were ever used: those from there on have no memory yet
 	loans  int // slots on loan
 	old    bool
+	rung   uint32 // bell
+	fence  atomic.Uint32
 
-	head           *atomic.Uint64
+	head, newest   *atomic.Uint64
 	bell           *atomic.Uint32
 	wanted, closed *atomic.Uint32
 }
@@ -29,6 +31,8 @@ type slot struct {
 	state      uint32
 	generation uint32
 	sequence   uint64 // if ready
+	rest       rest   // what the frame header there says
+	dressed    bool   // the frame header has what never changes, and rest
 }
 
 // newPoolMemory makes a pool's memory, sealed so that nobody else can ever write it.
@@ -49,7 +53,7 @@ func newPoolMemory(s shape) (*pool, error) {
 	}
 	p := &pool{
 		shape: s, memory: memory, fd: fd, mine: make([]slot, s.slots),
-		head: memory.Word64(atHead), bell: memory.Word32(atBell), wanted: memory.Word32(atWanted), closed: memory.Word32(atClosed),
+		head: memory.Word64(atHead), newest: memory.Word64(atNewest), bell: memory.Word32(atBell), wanted: memory.Word32(atWanted), closed: memory.Word32(atClosed),
 	}
 	for i := range p.mine {
 		p.mine[i].word = memory.Word64(s.tableAt + i*entrySize)
@@ -108,10 +112,13 @@ func (p *pool) choose(held []bool, needed uint64) (int, uint64) {
 	return oldest, 0
 }
 
-// ring tells readers that something changed. The fence between the words that were stored before and the readers' is the exchange that
-// Add is.
+// ring tells readers that something changed. The bell is stored like what it rings for, which is in the same line of memory: an
+// exchange would have to get that back from readers who look at it again and again. So the fence before the readers' words are
+// loaded is an exchange of a word of our own.
 func (p *pool) ring(readers []*attached) {
-	p.bell.Add(1)
+	p.rung++
+	sys.Release32(p.bell, p.rung)
+	p.fence.Swap(1)
 	futex := false
 	for _, r := range readers {
 		switch r.asleep.Load() {

@@ -24,7 +24,7 @@ type Reader struct {
 	redial  func(ctx context.Context) (net.Conn, error) // with Rejoin
 	sleep   sleeper
 
-	next sync.Mutex // held by Next; guards what follows
+	next gate // Next is in it; guards what follows
 	line *line
 	view *view
 	want uint64 // the next frame
@@ -34,7 +34,7 @@ type Reader struct {
 
 	fence  atomic.Uint32
 	frames []Frame // to be handed out
-	slept  bool    // since the last frame
+	before int64   // when the frame before was published
 
 	closed           atomic.Bool
 	received, missed atomic.Uint64
@@ -54,6 +54,7 @@ type line struct {
 	done   chan struct{} // closed when the connection is over
 
 	news    chan struct{} // holds a token if a message came
+	ended   atomic.Bool   // done is closed
 	evicted atomic.Bool
 
 	mu    sync.Mutex // guards what follows
@@ -120,7 +121,7 @@ func (r *Reader) join(ctx context.Context, c net.Conn) error {
 	var w welcome
 	if err == nil {
 		if v, w, err = l.welcomed(m, o.byEvent); err == nil && (!stop() || !stop2()) {
-			v.unref()
+			v.leave()
 			l.event.close()
 			l.writer.close()
 			err = net.ErrClosed
@@ -138,7 +139,7 @@ func (r *Reader) join(ctx context.Context, c net.Conn) error {
 	if o.last && w.head >= v.first {
 		r.want = w.head
 	}
-	v.line = l
+	v.reader, v.line = r, l
 	v.words.cursor.Store(r.want)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -191,12 +192,12 @@ func (l *line) welcomed(m message, byEvent bool) (*view, welcome, error) {
 	}
 	v, err := newView(m.fds[0], m.fds[1], w.holds)
 	if err == nil && (v.epoch != w.epoch || v.channel != w.channel) {
-		v.unref()
+		v.leave()
 		return nil, w, fault("it sent another pool than it said")
 	}
 	if err == nil && byEvent {
 		if l.event, err = newEvent(eventFD.Take()); err != nil {
-			v.unref()
+			v.leave()
 		}
 	}
 	if err == nil {
@@ -219,7 +220,7 @@ func (l *line) watch(r *Reader) {
 	for {
 		m, err := l.receive()
 		if err == nil {
-			err = l.heard(m)
+			err = l.heard(r, m)
 		}
 		if err != nil {
 			l.mu.Lock()
@@ -235,11 +236,12 @@ func (l *line) watch(r *Reader) {
 	l.close()
 	l.writer.close()
 	l.closeReceived()
+	l.ended.Store(true)
 	close(l.done)
 	r.sleep.kick()
 }
 
-func (l *line) heard(m message) error {
+func (l *line) heard(r *Reader, m message) error {
 	switch m.kind {
 	case poolKind:
 		p, err := parsePool(m.payload)
@@ -254,7 +256,7 @@ func (l *line) heard(m message) error {
 			l.err = err
 			return err
 		}
-		v.line = l
+		v.reader, v.line = r, l
 		l.pools = append(l.pools, v)
 	case evictedKind, byeKind:
 		sys.CloseAll(m.fds)
@@ -280,14 +282,12 @@ func (l *line) tell() {
 
 // over returns why the connection is over, or nil.
 func (l *line) over() error {
-	select {
-	case <-l.done:
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.err
-	default:
+	if !l.ended.Load() {
 		return nil
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // Format returns the format of the frames that come now.
@@ -310,8 +310,8 @@ func (r *Reader) Close() error {
 	r.mu.Unlock()
 	r.cancel()
 	r.sleep.kick()
-	r.next.Lock()
-	defer r.next.Unlock()
+	r.next.enter()
+	defer r.next.leave()
 	if !again && r.line != nil {
 		r.leave()
 	}
@@ -326,10 +326,10 @@ func (r *Reader) leave() {
 	<-r.line.done
 	r.line.event.close()
 	for _, v := range r.line.pools {
-		v.unref()
+		v.leave()
 	}
 	r.line.pools = nil
-	r.view.unref()
+	r.view.leave()
 	r.line, r.view = nil, nil
 }
 

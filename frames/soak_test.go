@@ -158,7 +158,7 @@ func (s *soak) scribble(r *Reader) {
 		_ = r.line.send(releasedKind, nil)
 		r.line.mu.Lock()
 		for n := len(r.line.pools); n > 1; n-- {
-			r.line.pools[0].unref()
+			r.line.pools[0].leave()
 			r.line.pools = r.line.pools[1:]
 		}
 		for _, v := range r.line.pools {

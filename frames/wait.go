@@ -15,10 +15,10 @@ import (
 // wait waits until the bell has another value than the one that was loaded, or something else happened that Next should see
 // (docs/frames.md, section 5).
 func (r *Reader) wait(ctx context.Context, l *line, v *view, bell uint32) {
+	r.stock() // now, when there is time
 	if r.spin.try(v.bell, bell) {
 		return
 	}
-	r.slept = true
 	s := &r.sleep
 	s.watch(ctx)
 	if !s.begin(v.bell, l.event) {
@@ -32,13 +32,25 @@ func (r *Reader) wait(ctx context.Context, l *line, v *view, bell uint32) {
 			l.event.park()
 		}
 	} else {
-		v.words.asleep.Store(onFutex)
+		sys.Release32(v.words.asleep, onFutex) // the call has a fence, before it compares
 		r.at("wait.asleep")
 		sys.FutexWait(v.bell, bell, 0)
 	}
 	r.at("wait.woken")
-	v.words.asleep.Store(0)
+	sys.Release32(v.words.asleep, 0)
 }
+
+// gate lets one goroutine in at a time. It takes one exchange, where a mutex takes two. Who finds it taken looks again and again:
+// that is Close, which has told Next to come out.
+type gate struct{ taken atomic.Uint32 }
+
+func (g *gate) enter() {
+	for pause := time.Microsecond; !g.taken.CompareAndSwap(0, 1); pause = min(2*pause, time.Millisecond) {
+		time.Sleep(pause)
+	}
+}
+
+func (g *gate) leave() { sys.Release32(&g.taken, 0) }
 
 // spinner looks at the bell for a bounded time, and for less of it when that was in vain before.
 type spinner struct {
@@ -60,7 +72,7 @@ func (s *spinner) try(bell *atomic.Uint32, value uint32) bool {
 		s.now, s.skipped = s.most, 1
 	}
 	for start := (time.Time{}); ; {
-		for range 256 {
+		for range 1024 {
 			if bell.Load() != value {
 				s.now = min(s.most, s.now*2)
 				return true
@@ -79,8 +91,8 @@ func (s *spinner) try(bell *atomic.Uint32, value uint32) bool {
 
 // sleeper lets others interrupt who sleeps on a futex that only the writer changes: they wake it again and again until it is awake.
 type sleeper struct {
-	kicked atomic.Bool // something happened that Next has not looked at
-	asleep atomic.Bool
+	kicked atomic.Bool   // something happened that Next has not looked at
+	asleep atomic.Uint32 // 1 while in begin to end
 	word   atomic.Pointer[atomic.Uint32]
 	event  atomic.Pointer[event] // with byEvent, else nil
 
@@ -91,24 +103,29 @@ type sleeper struct {
 
 // begin is called before sleeping; false: do not, something has happened.
 func (s *sleeper) begin(word *atomic.Uint32, e *event) bool {
-	s.word.Store(word)
-	s.event.Store(e)
-	s.asleep.Store(true)
-	if s.kicked.Swap(false) {
-		s.asleep.Store(false)
-		return false
+	if s.word.Load() != word {
+		s.word.Store(word)
 	}
-	return true
+	if s.event.Load() != e {
+		s.event.Store(e)
+	}
+	s.asleep.Store(1) // a fence, too: either this sees kicked, or kick sees this
+	if !s.kicked.Load() {
+		return true
+	}
+	s.kicked.Store(false)
+	s.asleep.Store(0)
+	return false
 }
 
-func (s *sleeper) end() { s.asleep.Store(false) }
+func (s *sleeper) end() { sys.Release32(&s.asleep, 0) }
 
 // kick makes the sleeper look, whether it sleeps or is about to. The one who is about to finds kicked, or is found asleep; between
 // that and its system call it cannot be woken, so this is done until it is awake. A futex that is mapped no more is no harm: the
 // call fails.
 func (s *sleeper) kick() {
 	s.kicked.Store(true)
-	for pause := 10 * time.Microsecond; s.asleep.Load() && s.kicked.Load(); pause = min(2*pause, time.Millisecond) {
+	for pause := 10 * time.Microsecond; s.asleep.Load() != 0 && s.kicked.Load(); pause = min(2*pause, time.Millisecond) {
 		if e := s.event.Load(); e != nil {
 			e.signal() // it stays readable, so nothing can be missed
 			return

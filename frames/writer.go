@@ -24,7 +24,8 @@ type Writer struct {
 	end  func()
 	work sync.WaitGroup // a goroutine for each connection, and what brings readers
 
-	ended atomic.Bool // as closed
+	ended atomic.Bool          // as closed
+	spare atomic.Pointer[Loan] // for the next Loan, or nil; set with mu held
 
 	mu       sync.Mutex // guards what follows, and every step of the protocol
 	pool     *pool
@@ -91,6 +92,7 @@ func (w *Writer) Reformat(f Format) error {
 	if err != nil {
 		return fmt.Errorf("cannot change the format: %w", err)
 	}
+	w.dropSpareLocked()
 	old, before := w.pool, w.readers
 	next := make([]*words, 0, len(before))
 	w.readers = nil
@@ -134,6 +136,7 @@ func (w *Writer) Close() error {
 		for c := range w.conns {
 			c.close()
 		}
+		w.dropSpareLocked()
 		w.pool.old = true
 		w.pool.release()
 		w.signalLocked()

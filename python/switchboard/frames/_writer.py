@@ -162,8 +162,12 @@ class Writer:
             pool.set(slot, at.READY)
             self._at("publish.ready")
             order()
-            pool.words64[s.log_at // 8 + (q & (s.entries - 1))] = pool.generations[slot] << 32 | slot
+            entry = pool.generations[slot] << 32 | slot
+            pool.words64[s.log_at // 8 + (q & (s.entries - 1))] = entry
             self._at("publish.logged")
+            order()
+            pool.words64[at.NEWEST // 8] = entry
+            self._at("publish.newest")
             order()
             pool.words64[at.HEAD // 8] = q
             self._at("publish.head")
