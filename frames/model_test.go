@@ -22,9 +22,16 @@ const (
 	mWrite = 3
 )
 
+// How a reader hears of its eventfd.
+const (
+	byLevel  = iota // it reads it
+	byEdge          // it is told of writes, forgets those until now, looks at the bell, and waits for another
+	edgeLate        // as byEdge, but it looks at the bell first, which is wrong
+)
+
 // frameWake: the writer publishes two frames and ends the channel; the reader takes both and must see the end. fences: that of the
 // writer before it looks at asleep, and, of a reader with an eventfd, that before it looks at the bell again.
-func frameWake(byEvent, writerFence, readerFence bool) *model {
+func frameWake(byEvent, writerFence, readerFence bool, heard int) *model {
 	maybe := func(on bool) func(int) step {
 		if on {
 			return fence
@@ -56,13 +63,20 @@ func frameWake(byEvent, writerFence, readerFence bool) *model {
 		store(mAsleep, number(1)), // 7
 	}
 	if byEvent {
-		reader = append(reader, maybe(readerFence), load(mBell, head), // 8
-			jump(12, func(p *modelParty) bool { return p.reg[head] != p.reg[bell] }), // 10
-			eventWait, store(mAsleep, number(0)), jump(0, always)) // 11
+		before, after := nothing, nothing
+		switch heard {
+		case byEdge:
+			before = eventForget
+		case edgeLate:
+			after = eventForget
+		}
+		reader = append(reader, maybe(readerFence), before, load(mBell, head), after, // 8
+			jump(14, func(p *modelParty) bool { return p.reg[head] != p.reg[bell] }), // 12
+			eventWait, store(mAsleep, number(0)), jump(0, always)) // 13
 	} else {
 		reader = append(reader, sleepOn(mBell, bell), store(mAsleep, number(0)), jump(0, always)) // 8
 	}
-	m := &model{name: fmt.Sprintf("frames, eventfd %t, fences %t %t", byEvent, writerFence, readerFence), programs: [2][]func(int) step{writer, reader}}
+	m := &model{name: fmt.Sprintf("frames, eventfd %t, fences %t %t, heard %d", byEvent, writerFence, readerFence, heard), programs: [2][]func(int) step{writer, reader}}
 	m.bad = func(s *modelState) bool { return s.party[1].pc == over && s.party[1].reg[got] != 2 }
 	return m
 }
@@ -83,6 +97,14 @@ func eventStore(pc int) step {
 		}
 		s.memory[mEvent] = 1
 		s.party[1].asleep = false
+		return pc + 1
+	}
+}
+
+// eventForget makes a reader forget what was written.
+func eventForget(pc int) step {
+	return func(s *modelState, p *modelParty) int {
+		s.memory[mEvent] = 0
 		return pc + 1
 	}
 }
@@ -164,7 +186,7 @@ func holding(writerFence, readerFence bool) *model {
 }
 
 func TestModel(t *testing.T) {
-	good := []*model{frameWake(false, true, false), frameWake(true, true, true), losslessWake(true, true), holding(true, true)}
+	good := []*model{frameWake(false, true, false, byLevel), frameWake(true, true, true, byLevel), frameWake(true, true, true, byEdge), losslessWake(true, true), holding(true, true)}
 	for _, m := range good {
 		n, err := m.run()
 		if err != nil {
@@ -174,7 +196,8 @@ func TestModel(t *testing.T) {
 	}
 	// A model that could not find anything would prove nothing.
 	bad := []*model{
-		frameWake(false, false, false), frameWake(true, false, true), frameWake(true, true, false),
+		frameWake(false, false, false, byLevel), frameWake(true, false, true, byLevel), frameWake(true, true, false, byLevel),
+		frameWake(true, false, true, byEdge), frameWake(true, true, false, byEdge), frameWake(true, true, true, edgeLate),
 		losslessWake(false, true), losslessWake(true, false), holding(false, true), holding(true, false),
 	}
 	for _, m := range bad {

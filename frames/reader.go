@@ -34,6 +34,7 @@ type Reader struct {
 
 	fence  atomic.Uint32
 	frames []Frame // to be handed out
+	sleeps uint32  // on the futex
 	before int64   // when the frame before was published
 
 	closed           atomic.Bool

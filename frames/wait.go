@@ -5,12 +5,18 @@ package frames
 import (
 	"context"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 )
+
+// yieldAfter is after how many sleeps on the futex a goroutine goes through Go's scheduler. One that never does, since it only makes short system
+// calls, is taken for one that does not let others run: every 10 ms the runtime's monitor takes its processor away while it sleeps, and then
+// looks every 20 µs for a while, at the cost of whoever runs there.
+const yieldAfter = 256
 
 // wait waits until the bell has another value than the one that was loaded, or something else happened that Next should see
 // (docs/frames.md, section 5).
@@ -28,13 +34,14 @@ func (r *Reader) wait(ctx context.Context, l *line, v *view, bell uint32) {
 	if l.event != nil {
 		v.words.asleep.Store(wantsEvent) // this store is the fence too
 		r.at("wait.asleep")
-		if v.bell.Load() == bell {
-			l.event.park()
-		}
+		l.event.park(s, v.bell, bell)
 	} else {
 		sys.Release32(v.words.asleep, onFutex) // the call has a fence, before it compares
 		r.at("wait.asleep")
 		sys.FutexWait(v.bell, bell, 0)
+		if r.sleeps++; r.sleeps%yieldAfter == 0 {
+			runtime.Gosched()
+		}
 	}
 	r.at("wait.woken")
 	sys.Release32(v.words.asleep, 0)
@@ -127,7 +134,7 @@ func (s *sleeper) kick() {
 	s.kicked.Store(true)
 	for pause := 10 * time.Microsecond; s.asleep.Load() != 0 && s.kicked.Load(); pause = min(2*pause, time.Millisecond) {
 		if e := s.event.Load(); e != nil {
-			e.signal() // it stays readable, so nothing can be missed
+			e.signal() // park looks at kicked before it waits, so this cannot be missed
 			return
 		}
 		sys.FutexWake(s.word.Load())
@@ -150,10 +157,18 @@ func (s *sleeper) watch(ctx context.Context) {
 	}
 }
 
-// event is a reader's eventfd, in Go's poller.
+// event is a reader's eventfd, in Go's poller. That hears of each write to it, whether what was written before has been read or not
+// (EPOLLET), so nobody ever reads it: two system calls less for each frame.
 type event struct {
 	file *os.File
 	raw  syscall.RawConn
+
+	// Of park: what it was told, and whether it has looked already.
+	s      *sleeper
+	bell   *atomic.Uint32
+	value  uint32
+	looked bool
+	done   func(fd uintptr) bool // changed, made once: a method value for each call would be garbage
 }
 
 func newEvent(fd int) (*event, error) {
@@ -163,13 +178,28 @@ func newEvent(fd int) (*event, error) {
 		file.Close()
 		return nil, err
 	}
-	return &event{file, raw}, nil
+	e := &event{file: file, raw: raw}
+	e.done = e.changed
+	return e, nil
 }
 
 func (e *event) signal() { _ = e.raw.Control(func(fd uintptr) { sys.SignalEvent(int(fd)) }) }
 
-// park waits until it is readable, and makes it unreadable.
-func (e *event) park() { _ = e.raw.Read(func(fd uintptr) bool { return sys.DrainEvent(int(fd)) }) }
+// park waits until it is written, unless the bell has another value already or the sleeper was kicked.
+func (e *event) park(s *sleeper, bell *atomic.Uint32, value uint32) {
+	e.s, e.bell, e.value, e.looked = s, bell, value, false
+	_ = e.raw.Read(e.done)
+}
+
+// changed is called once the poller has forgotten the writes until now, and again after another. What it forgot was written behind what this
+// looks at: so none is missed.
+func (e *event) changed(uintptr) bool {
+	if e.looked {
+		return true
+	}
+	e.looked = true
+	return e.bell.Load() != e.value || e.s.kicked.Load()
+}
 
 func (e *event) close() {
 	if e != nil {

@@ -32,4 +32,3 @@ func FutexWait(*atomic.Uint32, uint32, time.Duration)         {}
 func FutexWake(*atomic.Uint32)                                {}
 func NewEvent() (*FD, error)                                  { return nil, errors.ErrUnsupported }
 func SignalEvent(int)                                         {}
-func DrainEvent(int) bool                                     { return false }

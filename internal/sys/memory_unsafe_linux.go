@@ -136,14 +136,3 @@ func SignalEvent(fd int) {
 	one := uint64(1)
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), 8)
 }
-
-// DrainEvent makes an eventfd unreadable, and reports whether it was readable.
-func DrainEvent(fd int) bool {
-	var n uint64
-	for {
-		_, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&n)), 8)
-		if errno != unix.EINTR {
-			return errno == 0
-		}
-	}
-}
