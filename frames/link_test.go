@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -186,6 +187,46 @@ func TestLinkEnds(t *testing.T) {
 		t.Fatal("a channel of a link that has ended")
 	}
 	noError(t, other.Close())
+}
+
+// TestRejoinGivenUp: who gives up waiting for the next writer can wait again.
+func TestRejoinGivenUp(t *testing.T) {
+	a, b := pair(t, sys.Seqpacket)
+	one, err := NewLink(a)
+	noError(t, err)
+	defer one.Close()
+	other, err := NewLink(b)
+	noError(t, err)
+	defer other.Close()
+	for _, closing := range []bool{false, true} {
+		w, err := one.Create("c", small)
+		noError(t, err)
+		r, err := other.Open(testContext(t), "c", Every, Last(), Rejoin())
+		noError(t, err)
+		defer r.Close()
+		noError(t, w.Close())
+		for range 2 {
+			ctx, cancel := context.WithTimeout(testContext(t), 5*time.Millisecond)
+			defer cancel()
+			if _, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+		}
+		if closing {
+			noError(t, r.Close())
+			if _, err := r.Next(testContext(t)); !errors.Is(err, net.ErrClosed) {
+				t.Fatal(err)
+			}
+			break
+		}
+		w, err = one.Create("c", small)
+		noError(t, err)
+		publish(t, w, 1)
+		if f := next(t, r); f.Flags&Discontinuity == 0 {
+			t.Fatalf("%+v is no frame of another writer", f)
+		}
+		noError(t, w.Close())
+	}
 }
 
 // TestChildGone: a channel of a child that has ended for good is not waited for, with Rejoin neither.

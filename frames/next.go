@@ -22,6 +22,11 @@ func (r *Reader) Next(ctx context.Context) (*Frame, error) {
 		if r.closed.Load() {
 			return nil, net.ErrClosed
 		}
+		if r.line == nil { // an earlier one has given up waiting for the next writer
+			if err := r.rejoin(ctx); err != nil {
+				return nil, err
+			}
+		}
 		f, err := r.step(ctx)
 		switch {
 		case f != nil:
@@ -197,7 +202,9 @@ func (r *Reader) follow(ctx context.Context, l *line) error {
 
 // rejoin waits for the next writer of the name.
 func (r *Reader) rejoin(ctx context.Context) error {
-	r.leave()
+	if r.line != nil {
+		r.leave()
+	}
 	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(r.ctx, func() { cancel(net.ErrClosed) })()
