@@ -92,7 +92,7 @@ func (d *rest) put(h *[frameSize]byte, planes int) {
 func (l *Loan) begin(s *slot) {
 	p := l.pool
 	h := (*[frameSize]byte)(p.of(int(l.slot)))
-	if !s.dressed {
+	if s.rest == nil {
 		p.dress(h, int(l.slot))
 	}
 	order.PutUint32(h[24:], s.generation)
@@ -108,11 +108,14 @@ func (l *Loan) put(s *slot, sequence uint64, published int64) {
 		used = &p.sizes
 	}
 	l.begin(s)
-	if d := &s.rest; !s.dressed || l.Crop != d.crop || l.Transform != d.transform || len(l.Metadata) != d.metadata ||
+	if d := s.rest; d == nil || l.Crop != d.crop || l.Transform != d.transform || len(l.Metadata) != d.metadata ||
 		l.Answers != d.answers || l.Colour != d.colour || *used != d.used {
+		if d == nil {
+			d = new(rest)
+			s.rest = d
+		}
 		*d = rest{l.Crop, l.Transform, len(l.Metadata), l.Answers, l.Colour, *used}
 		d.put(h, len(p.format.Planes))
-		s.dressed = true
 	}
 	order.PutUint64(h[8:], sequence)
 	order.PutUint32(h[28:], uint32(l.Flags))

@@ -31,8 +31,7 @@ type slot struct {
 	state      uint32
 	generation uint32
 	sequence   uint64 // if ready
-	rest       rest   // what the frame header there says
-	dressed    bool   // the frame header has what never changes, and rest
+	rest       *rest  // what the frame header there says; nil: nothing yet, not even what never changes
 }
 
 // newPoolMemory makes a pool's memory, sealed so that nobody else can ever write it.
