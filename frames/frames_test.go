@@ -156,6 +156,21 @@ func TestCancelledLoan(t *testing.T) {
 	}
 }
 
+// TestWaitForWhatIsNotNeeded: a Loan whose pool is another than when it first said that it waits looks again, rather than wait for the word of a
+// reader that has gone on before it was asked.
+func TestWaitForWhatIsNotNeeded(t *testing.T) {
+	w := newWriter(t, small, Slots(2))
+	r := attach(t, w, Lossless, Deadline(deadline))
+	publish(t, w, 0)
+	next(t, r).Release()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wait := waiter{counts: true, since: map[*attached]progress{}}
+	w.waiting++
+	noError(t, wait.until(testContext(t), w, w.pool, 1))
+	wait.end(w)
+}
+
 func TestLoans(t *testing.T) {
 	w := newWriter(t, small, Slots(2))
 	a, err := w.Loan(testContext(t))

@@ -240,8 +240,9 @@ func (wt *waiter) until(ctx context.Context, w *Writer, p *pool, frame uint64) e
 		w.at("loan.wanted")
 		return nil
 	}
-	p.wanted.Store(1)
-	least := time.Duration(1<<63 - 1)
+	p.wanted.Store(1) // the pool may be another than the first time. A fence, too
+	const forever = time.Duration(1<<63 - 1)
+	least := forever
 	for _, r := range w.readers {
 		if r.mode != Lossless || r.needs() > frame {
 			continue
@@ -258,6 +259,9 @@ func (wt *waiter) until(ctx context.Context, w *Writer, p *pool, frame uint64) e
 			return nil
 		}
 		least = min(least, left)
+	}
+	if least == forever { // nobody needs it any more; whoever took it may have looked before this said that it waits
+		return nil
 	}
 	if wt.timer == nil {
 		wt.timer = time.NewTimer(least)

@@ -415,6 +415,14 @@ class Frames(unittest.TestCase):
                 thread.join()
             self.assertEqual(w.stats()["evicted"], 1)
 
+    def test_wait_for_what_is_not_needed(self):
+        """A loan whose pool is another than when it first said that it waits looks again: the reader may have gone on before it was asked."""
+        with Writer(SMALL, slots=2) as w, connected(w, "lossless", deadline=20) as r:
+            publish(w, 0)
+            r.next(60).release()
+            with w._changed:
+                w._await(1, {}, 0)  # TimeoutError, if it would wait
+
     def test_close_while_waiting(self):
         for wake in ("event", "futex"):
             with Writer(SMALL) as w:

@@ -88,7 +88,8 @@ class Writer:
                         fence()
                         self._at("loan.wanted")
                     else:
-                        pool.words32[at.WANTED // 4] = 1
+                        pool.words32[at.WANTED // 4] = 1  # the pool may be another than the first time
+                        fence()
                         self._await(blocked, since, end)
             finally:
                 if counted:
@@ -130,10 +131,12 @@ class Writer:
                 self._say(r, EVICTED, b"the writer waited for this reader for longer than its deadline")
                 return
             least = left if least is None else min(least, left)
+        if least is None:
+            return  # nobody needs it any more; whoever took it may have looked before this said that it waits
         if end is not None:
             if now >= end:
                 raise TimeoutError("no slot became free in time")
-            least = end - now if least is None else min(least, end - now)
+            least = min(least, end - now)
         self._changed.wait(least)
 
     @staticmethod
