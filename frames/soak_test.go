@@ -301,9 +301,9 @@ func (s *soak) killedWriter(language string) error {
 		r.Close()
 	}
 	if !errors.Is(err, ErrWriterGone) {
-		_ = cmd.Process.Kill()
+		_ = cmd.Process.Signal(syscall.SIGABRT) // it says where it is
 		_ = cmd.Wait()
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("%s: %w: %s", what, err, cmd.Stderr)
 	}
 	killed, err := s.ended(cmd, what)
 	if killed {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of package frames run: the Python side of a channel, which may kill itself at a step of the protocol."""
 
+import faulthandler
 import os
 import signal
 import socket
@@ -127,4 +128,5 @@ def filter_(crash="0"):
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # who waits too long for it sends SIGABRT, and reads where each thread is
     {"reader": reader, "writer": writer, "filter": filter_, "forks": forks}[sys.argv[1]](*sys.argv[2:])
