@@ -41,6 +41,7 @@ type original struct {
 	limit   string   // a shell command in front of the broker, for its limits
 	flags   []string // of serve
 	address string   // "": the shared one
+	shared  string   // where the first broker had it
 	broker  *exec.Cmd
 }
 
@@ -185,6 +186,11 @@ func (o *original) serve(t *testing.T) {
 	if n, err := out.Read(ready); !bytes.Contains(ready[:n], []byte("switchboard: ready")) {
 		t.Fatalf("serve said %q, %v", ready[:n], err)
 	}
+	if o.shared == "" { // now, for parallel subtests
+		if found, _ := filepath.Glob(filepath.Join(o.xdg, "running-process", "broker", "rpb-v1-*-shared.sock")); len(found) == 1 {
+			o.shared = found[0]
+		}
+	}
 }
 
 // end sends the broker a signal and waits for its end.
@@ -203,15 +209,13 @@ func (o *original) end(t *testing.T, cmd *exec.Cmd, signal syscall.Signal) {
 // socket is where clients find the broker.
 func (o *original) socket(t *testing.T) string {
 	t.Helper()
-	if o.address != "" {
+	switch {
+	case o.address != "":
 		return o.address
+	case o.shared == "":
+		t.Fatal("the broker had no shared address when it was ready")
 	}
-	found, err := filepath.Glob(filepath.Join(o.xdg, "running-process", "broker", "rpb-v1-*-shared.sock"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("shared addresses: %q, %v", found, err)
-	}
-	o.address = found[0]
-	return o.address
+	return o.shared
 }
 
 // foreign is what the foreign client prints.
