@@ -167,6 +167,24 @@ func TestPortsAreNotTwos(t *testing.T) {
 	s.gone()
 }
 
+// TestRestartWithPorts: who waits for a service that is restarted as one with ports only is refused, and has nothing launched.
+func TestRestartWithPorts(t *testing.T) {
+	t.Parallel()
+	s, def := newScene(t, directory.Limits{InFlightPerName: 1}, 9), definition(directory.HandedOver)
+	s.play(on(ask(30, 0, def), launch(nth(2), def)))
+	s.native(2, 10, 20, def, 1, 30)
+	s.play(
+		on(ask(31, 2, def)),
+		on(request(9, 1, directory.Restart{Select: directory.Select{Name: "up"}, Definitions: []directory.Definition{withPorts()}}),
+			unpublish(), directory.Retire{Backend: nth(2), Key: key0(def)}, refuse(31, directory.WrongKind, `service "up" has no callers, but ports: p`),
+			launch(nth(3), withPorts()), granted(9, 1, directory.Reply{Backends: []directory.ID{nth(3)}})),
+		launched(nth(3), "", 3),
+		on(directory.Executed{Backend: nth(3), Now: 4}, directory.Tell{Session: 9, Backend: nth(3), Started: true}),
+		on(request(9, 2, directory.RetireBackends{Select: directory.Select{Name: "up"}}),
+			directory.Stop{Backend: nth(3)}, granted(9, 2, directory.Reply{Backends: []directory.ID{nth(2), nth(3)}})),
+		on(ended(nth(3), false, 5)))
+}
+
 // TestPortHidesADefinition: what has the name of a port is not launched.
 func TestPortHidesADefinition(t *testing.T) {
 	t.Parallel()

@@ -198,6 +198,8 @@ func (d *Directory) advance(svc *service) {
 		d.collect(svc)
 	case d.closing != "":
 		d.refuseWaiting(svc, Refusal{OwnerGone, d.closing})
+	case svc.definition.Accept == Ports: // who waits does so for an earlier definition
+		d.refuseWaiting(svc, portsOnly(svc.name, offer{service: svc}))
 	case svc.current == 0 && d.now < svc.notBefore: // those whose owner ended
 		d.refuseWaiting(svc, d.backingOff(svc))
 	case svc.definition.Accept == Connection:
@@ -217,7 +219,7 @@ func (d *Directory) advance(svc *service) {
 			d.serve(svc, d.leases[b.lease])
 		}
 	case d.occupied(svc): // its end is waited for
-	case d.holder(svc) == nil || svc.definition.Accept == Ports:
+	case d.holder(svc) == nil:
 		d.launch(svc, nil)
 	case d.holder(svc).kind == Service:
 		d.serve(svc, d.holder(svc))

@@ -110,6 +110,9 @@ func (ev Restart) do(d *Directory, s *session) Reply {
 		if b := d.backends[svc.current]; b != nil {
 			d.retire(b, "it was restarted")
 		}
+		if svc.definition.Accept == Ports && len(svc.waiting) > 0 { // of an earlier definition
+			d.refuseWaiting(svc, portsOnly(svc.name, offer{service: svc}))
+		}
 		if svc.definition.Accept == Connection || svc.current == 0 && d.occupied(svc) {
 			d.collect(svc)
 			continue // each caller has a process of its own, the next one the new one; or the old one's ports come free at its end
