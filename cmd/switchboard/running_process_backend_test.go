@@ -148,24 +148,25 @@ func TestRunningProcessCrash(t *testing.T) {
 	o := newOriginal(t)
 	o.define(t, "frail", "adopt")
 	o.serve(t)
-	crash := func() (asked time.Time) {
+	crash := func() (asked time.Time, reply envelope.HelloReply) {
 		pipe := o.hello(t, "frail", goodVersion).BackendPipe
-		_, pid := ping(t, pipe)
 		asked = time.Now()
 		_, _ = askAt(pipe, "exit 9")
-		o.until(t, "the backend to be buried", func() bool { _, err := readStat(pid); return err != nil })
-		return asked
+		return asked, o.after(t, pipe, "frail")
 	}
-	began := crash()
-	if r, err := tryHello(o.socket(t), greeting("frail", goodVersion)); err != nil || r.Refused == nil {
+	began, reply := crash()
+	if r := reply.Refused; r == nil {
 		if time.Since(began) < 200*time.Millisecond {
-			t.Errorf("at once after the crash: %s", outcome(r, err))
+			t.Errorf("at once after the crash: %s", outcome(reply, nil))
 		}
-	} else if r.Refused.Code != envelope.CodeBackendSpawnFailed || r.Refused.RetryAfterMS < 1 || r.Refused.RetryAfterMS > 250 {
-		t.Errorf("at once after the crash: %s", outcome(r, err))
+	} else if r.Code != envelope.CodeBackendSpawnFailed || r.RetryAfterMS < 1 || r.RetryAfterMS > 250 {
+		t.Errorf("at once after the crash: %s", outcome(reply, nil))
 	}
 	time.Sleep(300 * time.Millisecond)
-	crash()
+	_, reply = crash()
+	if reply.Refused == nil {
+		t.Fatalf("at once after the second crash: %s", outcome(reply, nil))
+	}
 	time.Sleep(300 * time.Millisecond)
 	r := o.refused(t, "frail", goodVersion)
 	if r.RetryAfterMS < 1000 || r.RetryAfterMS > 30_000 {

@@ -97,6 +97,19 @@ func (o *original) refused(t *testing.T, service, version string) envelope.Refus
 	return *reply.Refused
 }
 
+// after is the answer to a Hello once the broker knows that the backend at a pipe has ended: until then it still names that pipe.
+func (o *original) after(t *testing.T, pipe, service string) (reply envelope.HelloReply) {
+	t.Helper()
+	o.until(t, "the broker to know of the end", func() bool {
+		var err error
+		if reply, err = tryHello(o.socket(t), greeting(service, goodVersion)); err != nil {
+			t.Fatalf("Hello for %s: %v", service, err)
+		}
+		return reply.Negotiated == nil || reply.Negotiated.BackendPipe != pipe
+	})
+	return reply
+}
+
 func outcome(reply envelope.HelloReply, err error) string {
 	switch {
 	case err != nil:

@@ -155,9 +155,10 @@ func TestRunningProcessHandoffCrash(t *testing.T) {
 	o.define(t, "frail", "handoff-crash")
 	o.define(t, "rude", "handoff-drop")
 	o.serve(t)
-	_, pid := ping(t, o.hello(t, "frail", goodVersion).BackendPipe)
+	pipe := o.hello(t, "frail", goodVersion).BackendPipe
+	_, pid := ping(t, pipe)
 	o.client(t, "hello", o.socket(t), "frail", goodVersion, "--adopt", "--timeout", "10")
-	o.until(t, "the backend to die", func() bool { return !isRunning(pid) })
+	o.after(t, pipe, "frail")
 	time.Sleep(300 * time.Millisecond) // section 8: the first crash keeps newcomers away for 250 ms
 	if identity, next := ping(t, o.hello(t, "frail", goodVersion).BackendPipe); next == pid {
 		t.Errorf("the dead one answers: %s", identity)
