@@ -78,11 +78,11 @@ func (s *clientSession) orphan(lease uint64) {
 	s.orphans = append(s.orphans, lease)
 }
 
-// release gives up something that is held, and waits until the broker has heard. Without a connection there is
+// release gives up something that is held, and waits until the broker has heard, or ctx ends. Without a connection there is
 // nothing to tell.
-func (s *clientSession) release(h holding) {
+func (s *clientSession) release(ctx context.Context, h holding) {
 	if s.drop(h) {
-		s.returnOrphans()
+		s.returnOrphansWithin(ctx)
 	}
 }
 
@@ -107,6 +107,10 @@ func (s *clientSession) drop(h holding) bool {
 func (s *clientSession) returnOrphans() {
 	ctx, cancel := context.WithTimeout(s.client.ctx, releaseTimeout)
 	defer cancel()
+	s.returnOrphansWithin(ctx)
+}
+
+func (s *clientSession) returnOrphansWithin(ctx context.Context) {
 	if s.giveBack(ctx) == nil {
 		s.change <- struct{}{}
 	}

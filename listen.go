@@ -65,8 +65,8 @@ type Listener struct {
 
 	mu       sync.Mutex // guards what follows
 	queue    []*Conn
-	reserved int       // connections that will be in the queue in a moment
-	settled  sync.Cond // none is reserved any more; its lock is mu
+	reserved int           // connections that will be in the queue in a moment
+	settled  chan struct{} // closed when the Listener has ended and none is reserved
 	ended    bool
 	path     string
 	socket   *socket // with ByPath
@@ -81,8 +81,7 @@ func (c *Client) Listen(ctx context.Context, service string, opts ...ListenOptio
 	if err := name.Check(service); err != nil {
 		return nil, &Error{Code: CodeUsage, Op: "listen on", Name: service, Text: err.Error(), Err: err}
 	}
-	l := &Listener{name: service, session: c.session, ready: make(chan struct{}, 1)}
-	l.settled.L = &l.mu
+	l := &Listener{name: service, session: c.session, ready: make(chan struct{}, 1), settled: make(chan struct{})}
 	l.options.kind = session.EntryService
 	for _, opt := range opts {
 		opt.applyListen(&l.options)
@@ -143,13 +142,17 @@ func (l *Listener) failed(err error) error {
 // the broker has heard, so that the name is free when it returns, but not for longer than two seconds. Closing again does nothing.
 func (l *Listener) Close() error {
 	if l.end(errClosed) {
-		// What is being acknowledged at this moment must be, before the name is given back: the broker refuses the rest.
-		l.mu.Lock()
-		for l.reserved > 0 {
-			l.settled.Wait()
+		ctx, cancel := context.WithTimeout(l.session.client.ctx, releaseTimeout)
+		defer cancel()
+		// What is being acknowledged at this moment must be, before the name is given back: the broker refuses the rest. One that does not read
+		// what it is sent must leave time for the request, which is queued behind the acknowledgements.
+		settling, stop := context.WithTimeout(ctx, releaseTimeout/2)
+		defer stop()
+		select {
+		case <-l.settled:
+		case <-settling.Done():
 		}
-		l.mu.Unlock()
-		l.session.release(l)
+		l.session.release(ctx, l)
 	}
 	return nil
 }
@@ -208,10 +211,10 @@ func (l *Listener) reserve() bool {
 // deliver puts a connection into the room that was reserved for it, or gives the room back (nil).
 func (l *Listener) deliver(conn *Conn) {
 	l.mu.Lock()
-	if l.reserved--; l.reserved == 0 {
-		l.settled.Broadcast()
-	}
 	ended := l.ended
+	if l.reserved--; ended && l.reserved == 0 {
+		close(l.settled)
+	}
 	if conn != nil && !ended {
 		l.queue = append(l.queue, conn)
 		l.signal()
@@ -227,6 +230,9 @@ func (l *Listener) end(why error) bool {
 	l.mu.Lock()
 	ended, queue, s := l.ended, l.queue, l.socket
 	l.ended, l.queue, l.socket = true, nil, nil
+	if !ended && l.reserved == 0 {
+		close(l.settled)
+	}
 	l.mu.Unlock()
 	l.cancel(why)
 	for _, conn := range queue {

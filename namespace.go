@@ -171,7 +171,9 @@ func (s *clientSession) openDoor(ctx context.Context, d *heldDoor) (*os.File, er
 }
 
 func (d *heldDoor) close() {
-	d.session.release(d)
+	ctx, cancel := context.WithTimeout(d.session.client.ctx, releaseTimeout)
+	defer cancel()
+	d.session.release(ctx, d)
 	d.shut()
 }
 
