@@ -67,12 +67,11 @@ type keptMessage struct {
 	fds  []int
 }
 
-// turn reads the first n messages and sends those that are not chosen again: first, in their order, those that the last turn sent, and what
-// had got between them after that.
+// turn reads the first n messages and sends those that are not chosen again: first, in their order, those that the last turn sent, then those
+// that it had no room for, and what had got between them after that.
 func (q *queueTurn) turn(n, longest int) {
-	earlier, first := q.back, !q.turned
-	q.back, q.turned = nil, true
-	var late []keptMessage
+	earlier, late, first := q.back, q.kept, !q.turned
+	q.back, q.kept, q.turned = nil, nil, true
 	buffer := sys.NewBuffer(longest)
 	for n > 0 {
 		size, err := buffer.Recv(q.receive)

@@ -218,3 +218,21 @@ func TestTakeOutRaced(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// TestTakeOutWithoutRoom: what there was no room for goes back behind those that were sent before it.
+func TestTakeOutWithoutRoom(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	want := []int{0, 2, 4, 6}
+	for n := range 7 {
+		q.post(queued(0, n, n%2 == 1, 0))
+	}
+	_, _, err := broker.TakeOut(q.receive.Int(), q.send.Int(), chosen, func([]byte, []int) {
+		for err := error(nil); err == nil; {
+			_, err = sys.Send(q.send.Int(), queued(1, 0, false, 1000))
+		}
+	})
+	if got := q.read()[0]; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v are left, in this order, and not %v; %v", got, want, err)
+	}
+}
