@@ -3,10 +3,13 @@
 package frames
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,6 +80,28 @@ func TestMadCursor(t *testing.T) {
 	if n := w.Stats().Evicted; n != 1 {
 		t.Errorf("%d readers were evicted", n)
 	}
+}
+
+// TestFullEvent: a reader that makes writes to its eventfd wait holds the writer up until its connection ends, and no longer.
+func TestFullEvent(t *testing.T) {
+	w := newWriter(t, small)
+	r := attach(t, w, ByEvent())
+	noError(t, r.line.event.raw.Control(func(fd uintptr) {
+		noError(t, sys.SetNonblock(int(fd), false))
+		_, err := syscall.Write(int(fd), binary.NativeEndian.AppendUint64(nil, ^uint64(0)-1))
+		noError(t, err)
+	}))
+	r.view.words.asleep.Store(wantsEvent)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		publish(t, w, 1)
+	}()
+	for w.pool.head.Load() == 0 {
+		runtime.Gosched()
+	}
+	noError(t, r.Close())
+	<-done
 }
 
 // TestWordsCannotShrink: a writer that touches the words of a reader must not be killed by it.

@@ -100,6 +100,7 @@ func (w *Writer) attend(k *conn) {
 			w.mu.Unlock()
 		}
 	}
+	sys.DrainEvent(r.event.Int()) // with the lock held, a write to it may be waiting for a reader that filled it
 	w.detach(r)
 }
 

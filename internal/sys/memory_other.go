@@ -32,3 +32,4 @@ func FutexWait(*atomic.Uint32, uint32, time.Duration)         {}
 func FutexWake(*atomic.Uint32)                                {}
 func NewEvent() (*FD, error)                                  { return nil, errors.ErrUnsupported }
 func SignalEvent(int)                                         {}
+func DrainEvent(int)                                          {}

@@ -131,8 +131,16 @@ func NewEvent() (*FD, error) {
 	return NewFD(n), nil
 }
 
-// SignalEvent makes an eventfd readable.
+// SignalEvent makes an eventfd readable. Whoever shares it can make the call wait, by clearing O_NONBLOCK and filling it; that ends with
+// DrainEvent, and holds up nothing else of this program.
 func SignalEvent(fd int) {
 	one := uint64(1)
-	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), 8)
+	_, _, _ = syscall.Syscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), 8)
+}
+
+// DrainEvent makes an eventfd unreadable, and gives room to who waits to write it.
+func DrainEvent(fd int) {
+	_ = SetNonblock(fd, true)
+	var n [8]byte
+	_, _ = unix.Read(fd, n[:])
 }
