@@ -125,8 +125,8 @@ func (l *Loan) put(s *slot, sequence uint64, published int64) {
 	copy(b[frameSize:slotPrefix], l.Metadata)
 }
 
-// parse reads a frame header in shared memory, each field once, and checks that what it says lies in the slot. It returns the length of the
-// metadata. A variable has what was loaded: to load it again would be incorrect compilation, by Go's memory model.
+// parse reads what take does not know of a frame header in shared memory, each field once, and checks that what it says lies in the slot. It
+// returns the length of the metadata. A variable has what was loaded: to load it again would be incorrect compilation, by Go's memory model.
 func (f *Frame) parse(h *[frameSize]byte, s *shape) (int, error) {
 	if string(h[:4]) != slotMagic || order.Uint32(h[4:]) != frameSize {
 		return 0, errors.New("a published frame has no header")
@@ -137,8 +137,7 @@ func (f *Frame) parse(h *[frameSize]byte, s *shape) (int, error) {
 	f.Transform, f.Colour = get(72), parseColour(h[104:])
 	f.Answers.Channel, f.Answers.Sequence = order.Uint64(h[80:]), order.Uint64(h[88:])
 	f.Answers.Slot, f.Answers.Generation = order.Uint32(h[96:]), order.Uint32(h[100:])
-	f.Sequence, f.Epoch, f.Generation = order.Uint64(h[8:]), order.Uint32(h[16:]), order.Uint32(h[24:])
-	f.Published = int64(order.Uint64(h[40:]))
+	f.Epoch, f.Published = order.Uint32(h[16:]), int64(order.Uint64(h[40:]))
 	length := get(76)
 	if length > MaxMetadata {
 		return 0, fmt.Errorf("a published frame has %d bytes of metadata", length)

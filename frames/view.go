@@ -94,8 +94,8 @@ func (v *view) freeHold() int {
 	return -1
 }
 
-// take tries to get the frame with a sequence, of which entry says where it should be (docs/frames.md, section 4). Hold, fence (the store is one), look at the state: a writer that
-// retires, fence, looks at the holds finds out, or is found. nil and no error: the frame is gone.
+// take tries to get the frame with a sequence, of which entry says where it should be (docs/frames.md, section 4). Hold, fence (the store is one),
+// look at the state: a writer that retires, fence, looks at the holds finds out, or is found. nil and no error: the frame is gone.
 func (r *Reader) take(v *view, q, entry uint64) (*Frame, error) {
 	i, generation := int(uint32(entry)), uint32(entry>>32)
 	if i >= v.slots {
@@ -120,7 +120,8 @@ func (r *Reader) take(v *view, q, entry uint64) (*Frame, error) {
 	f := &r.frames[0]
 	r.frames = r.frames[1:]
 	v.serial++
-	f.view, f.hold, f.serial, f.at, f.Slot = v, int32(h), v.serial, at, i
+	f.view, f.hold, f.serial, f.at = v, int32(h), v.serial, at
+	f.Sequence, f.Slot, f.Generation = q, i, generation
 	length, err := f.parse(header, &v.shape)
 	if err != nil {
 		hold.Store(0)
