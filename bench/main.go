@@ -118,6 +118,7 @@ func groups(p *peers) []rows.Group {
 		{Name: "network leases", Measure: p.networkLeases},
 		{Name: "network guests", Measure: p.guests},
 		{Name: "frames in C", Measure: p.frameWays},
+		{Name: "frames in GStreamer", Measure: p.shmsinks},
 		p.front("hello", "hello", (*rows.Env).Hellos),
 		p.front("handoff", "served", (*rows.Env).Handoffs),
 		p.front("first hello", "served", (*rows.Env).ColdHellos),

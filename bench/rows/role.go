@@ -40,6 +40,7 @@ func Role(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 		"mach-subsets": machSubsetsRole, // SOCKET COUNT: makes subsets, and ends them
 		"frames":       frameRole,       // echo, hold or drain, spinning or sleeping; channels COUNT
 		"drive":        driveRole,       // WAY SIZE COMMAND…: times frames to an echo
+		"feed":         feedRole,        // placed|copied READERS COMMAND…: sends frames to readers
 		"copy":         copyRole,        // PATH SIZE: reads so many bytes again and again
 	}
 	f, ok := known[args[0]]
@@ -81,17 +82,23 @@ func (r *role) wait() {
 // answer answers each line, which is a number of milliseconds and what f makes
 // of the rest, with f's result.
 func (r *role) answer(f func(d time.Duration, words []string) (any, error)) error {
-	enc := json.NewEncoder(r.out)
-	for r.in.Scan() {
-		words := strings.Fields(r.in.Text())
+	return r.answerWords(func(words []string) (any, error) {
 		if len(words) == 0 {
-			return errors.New("an empty line")
+			return nil, errors.New("an empty line")
 		}
 		d, err := time.ParseDuration(words[0])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		result, err := f(d, words[1:])
+		return f(d, words[1:])
+	})
+}
+
+// answerWords answers each line with the result of f.
+func (r *role) answerWords(f func(words []string) (any, error)) error {
+	enc := json.NewEncoder(r.out)
+	for r.in.Scan() {
+		result, err := f(strings.Fields(r.in.Text()))
 		if err != nil {
 			return err
 		}

@@ -99,6 +99,28 @@ func runGroup(t *testing.T, o Options) {
 	nothingLeft(t)
 }
 
+func TestFrameFeed(t *testing.T) {
+	o := testOptions(t, "feed")
+	o.Extra = []Group{{Name: "feed", Measure: func(ctx context.Context, e *Env) ([]Row, error) {
+		var table []Row
+		for _, how := range []string{"placed", "copied"} {
+			feed, err := e.StartFrameFeed(ctx, how, 2)
+			if err != nil {
+				return nil, err
+			}
+			for _, perSecond := range []int{0, 60} {
+				fed, err := feed.Feed(ctx, e.Slice(), perSecond)
+				if err != nil {
+					return nil, err
+				}
+				table = append(table, Alone(how+" rate", "/s", []float64{fed.Rate}, Limit{}), Alone(how+" time", "µs", []float64{fed.CPU}, Limit{}))
+			}
+		}
+		return table, nil
+	}}}
+	runGroup(t, o)
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Setenv("TMPDIR", shortDir(t))
 	ctx, cancel := context.WithCancel(t.Context())
