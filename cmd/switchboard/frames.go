@@ -17,6 +17,7 @@ import (
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/frames"
+	"github.com/switchboard-ipc/switchboard/internal/picture"
 )
 
 func (a *app) framesCommand() *cobra.Command {
@@ -65,6 +66,16 @@ func parseFormat(s string) (frames.Format, error) {
 		return f, usagef("format %q: %w", s, err)
 	}
 	return f, nil
+}
+
+const layoutUsage = "how rows lie in the pipe: packed, or gstreamer, rounded up to 4 bytes"
+
+func parseLayout(s string) (picture.Layout, error) {
+	l, err := picture.ParseLayout(s)
+	if err != nil {
+		return l, usagef("%w", err)
+	}
+	return l, nil
 }
 
 // readFlags are of commands that read a channel.

@@ -20,6 +20,7 @@ const maxSlots = 1024 - 32*4
 
 type publishFlags struct {
 	pattern, raw, format string
+	layout               string
 	slots, frames        int
 	wait                 bool
 }
@@ -30,10 +31,13 @@ func (a *app) framesPublishCommand() *cobra.Command {
 		Use:   "publish NAME {--test-pattern WxH@FPS[:FOURCC] | --raw FILE --format WxH@FPS:FOURCC}",
 		Short: "publish a test pattern, or pictures from a pipe",
 		Long: `Publish gives itself NAME and publishes frames under it: a test pattern, at its rate, until it is interrupted; or raw pictures as ffmpeg
-and gstreamer write them (plane after plane, rows without padding), from a file or, with -, from stdin, as fast as they come.
+and gstreamer write them, from a file or, with -, from stdin, as fast as they come: plane after plane, rows without padding as in ffmpeg's
+rawvideo, or with --layout gstreamer rounded up as GStreamer does.
 FOURCC is a code of DRM such as AR24, or BGRA, RGBA, NV12, I420, GRAY8 and others; a test pattern is BGRA unless it is said.`,
 		Example: `  switchboard frames publish com.example.camera --test-pattern 3840x2160@60:NV12
-  ffmpeg -f lavfi -i testsrc2 -f rawvideo -pix_fmt bgra - | switchboard frames publish com.example.test --raw - --format 320x240@25:BGRA`,
+  ffmpeg -f lavfi -i testsrc2 -f rawvideo -pix_fmt bgra - | switchboard frames publish com.example.test --raw - --format 320x240@25:BGRA
+  gst-launch-1.0 -q videotestsrc ! video/x-raw,format=I420,width=1366,height=768 ! fdsink | switchboard frames publish com.example.test \
+    --raw - --format 1366x768@30:I420 --layout gstreamer`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if (flags.pattern == "") == (flags.raw == "") {
 				return errors.New("publish wants --test-pattern, or --raw and --format")
@@ -52,6 +56,7 @@ FOURCC is a code of DRM such as AR24, or BGRA, RGBA, NV12, I420, GRAY8 and other
 	cmd.Flags().StringVar(&flags.pattern, "test-pattern", "", "publish bars of colour with a box that moves, of this format: WxH@FPS[:FOURCC]")
 	cmd.Flags().StringVar(&flags.raw, "raw", "", "publish what is in this file; - is stdin")
 	cmd.Flags().StringVar(&flags.format, "format", "", "of what --raw reads: WxH@FPS:FOURCC")
+	cmd.Flags().StringVar(&flags.layout, "layout", "packed", layoutUsage)
 	cmd.Flags().IntVar(&flags.slots, "slots", 4, "how many slots to work with")
 	cmd.Flags().IntVar(&flags.frames, "frames", 0, "end after so many frames")
 	cmd.Flags().BoolVar(&flags.wait, "wait", false, "begin when there is a reader")
@@ -67,6 +72,10 @@ func (a *app) publish(ctx context.Context, name string, flags publishFlags) erro
 	if err != nil {
 		return err
 	}
+	layout, err := parseLayout(flags.layout)
+	if err != nil {
+		return err
+	}
 	var fill func(planes [][]byte, n int) error
 	if flags.raw != "" {
 		in, done, err := a.fileOrStdin(flags.raw)
@@ -75,7 +84,7 @@ func (a *app) publish(ctx context.Context, name string, flags publishFlags) erro
 		}
 		defer done()
 		r := bufio.NewReaderSize(in, 1<<16)
-		fill = interruptible(ctx, func(planes [][]byte, _ int) error { return picture.ReadRows(r, format, planes) })
+		fill = interruptible(ctx, func(planes [][]byte, _ int) error { return picture.ReadRows(r, format, planes, layout) })
 	} else {
 		p, err := picture.NewPattern(format)
 		if err != nil {
@@ -119,7 +128,7 @@ func (a *app) publish(ctx context.Context, name string, flags publishFlags) erro
 			return nil
 		case err == io.ErrUnexpectedEOF:
 			l.Drop()
-			a.say("the last picture is cut off: the format may be another one")
+			a.say("the last picture is cut off: the format, or --layout, may be another one")
 			return nil
 		default:
 			return err

@@ -124,25 +124,38 @@ func recordY4M(out io.Writer) func(f *frames.Frame) error {
 
 func (a *app) framesPipeCommand() *cobra.Command {
 	var flags readFlags
+	layout := "packed"
 	cmd := &cobra.Command{
 		Use:   "pipe NAME",
 		Short: "write the pixels to stdout, as ffmpeg and gstreamer read them",
-		Long: `Pipe writes each frame to stdout: plane after plane, rows without padding. It says on stderr what the format is, and again when that
+		Long: `Pipe writes each frame to stdout: plane after plane, rows without padding, or with --layout gstreamer rounded up
+as GStreamer has them. It says on stderr what the format is, and again when that
 changes. The writer waits for what reads them, but for no longer than a second; from then on frames are missed.`,
-		Example: `  switchboard frames pipe com.example.camera | ffplay -f rawvideo -pixel_format bgra -video_size 1920x1080 -`,
-		Args:    oneName,
+		Example: `  switchboard frames pipe com.example.camera | ffplay -f rawvideo -pixel_format bgra -video_size 1920x1080 -
+  switchboard frames pipe com.example.camera --layout gstreamer | gst-launch-1.0 fdsrc ! rawvideoparse format=nv12 width=1366 height=768 ! \
+    videoconvert ! autovideosink`,
+		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := parseLayout(layout)
+			if err != nil {
+				return err
+			}
 			ctx, stop := untilSignal(cmd.Context())
 			defer stop()
 			ctx, stopReading := whileRead(ctx, a.stdout)
 			defer stopReading()
+			out := bufio.NewWriterSize(a.stdout, 1<<16)
 			var epoch uint32
 			missed, err := a.read(ctx, args[0], flags, frames.Lossless, func(f *frames.Frame) error {
 				if f.Epoch != epoch {
 					epoch = f.Epoch
 					a.say("frames of %q are %v", args[0], f.Format())
 				}
-				return picture.WriteRows(a.stdout, f.Format(), planesOf(f))
+				err := picture.WriteRows(out, f.Format(), planesOf(f), l)
+				if err == nil {
+					err = out.Flush()
+				}
+				return err
 			})
 			if missed > 0 {
 				a.say("%d frames were missed", missed)
@@ -154,5 +167,6 @@ changes. The writer waits for what reads them, but for no longer than a second; 
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().StringVar(&layout, "layout", layout, layoutUsage)
 	return cmd
 }

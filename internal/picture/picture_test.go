@@ -131,34 +131,58 @@ func TestHalf(t *testing.T) {
 }
 
 func TestRows(t *testing.T) {
-	for _, code := range drawable {
-		f := format(t, code, 21, 9)
-		from, to := planes(f), planes(f)
-		for i := range from {
-			for j := range from[i] {
-				if j%f.Planes[i].Stride < f.RowBytes(i) {
-					from[i][j] = byte(j*5 + i)
-				}
+	for _, l := range []Layout{Packed, GStreamer} {
+		for _, code := range drawable {
+			testRows(t, code, l)
+		}
+	}
+}
+
+func testRows(t *testing.T, code frames.FourCC, l Layout) {
+	t.Helper()
+	f := format(t, code, 21, 9)
+	from, to := planes(f), planes(f)
+	for i := range from {
+		for j := range from[i] {
+			if j%f.Planes[i].Stride < f.RowBytes(i) {
+				from[i][j] = byte(j*5 + i)
 			}
 		}
+	}
+	var b bytes.Buffer
+	if err := WriteRows(&b, f, from, l); err != nil {
+		t.Fatal(err)
+	}
+	cut := b.Len() - 1
+	if err := ReadRows(bytes.NewReader(b.Bytes()[:cut]), f, planes(f), l); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%v: a picture that is cut off: %v", f, err)
+	}
+	if err := ReadRows(&b, f, to, l); err != nil {
+		t.Fatal(err)
+	}
+	for i := range from {
+		if !bytes.Equal(from[i], to[i]) {
+			t.Errorf("%v: plane %d came back as something else", f, i)
+		}
+	}
+	if err := ReadRows(&b, f, to, l); err != io.EOF {
+		t.Errorf("%v: at the end: %v", f, err)
+	}
+}
+
+// The sizes are those of GStreamer's buffers (gst_video_info_set_format, GStreamer 1.22).
+func TestGStreamersLayout(t *testing.T) {
+	for _, c := range []struct {
+		code                frames.FourCC
+		width, height, size int
+	}{
+		{frames.NV12, 1280, 720, 1382400}, {frames.NV12, 321, 241, 117612}, {frames.NV12, 322, 242, 117612}, {frames.I420, 1366, 768, 1575936},
+		{frames.GRAY8, 321, 241, 78084}, {frames.RGB, 321, 241, 232324}, {frames.BGRA, 321, 241, 309444},
+	} {
+		f := format(t, c.code, c.width, c.height)
 		var b bytes.Buffer
-		if err := WriteRows(&b, f, from); err != nil {
-			t.Fatal(err)
-		}
-		cut := b.Len() - 1
-		if err := ReadRows(bytes.NewReader(b.Bytes()[:cut]), f, planes(f)); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%v: a picture that is cut off: %v", f, err)
-		}
-		if err := ReadRows(&b, f, to); err != nil {
-			t.Fatal(err)
-		}
-		for i := range from {
-			if !bytes.Equal(from[i], to[i]) {
-				t.Errorf("%v: plane %d came back as something else", f, i)
-			}
-		}
-		if err := ReadRows(&b, f, to); err != io.EOF {
-			t.Errorf("%v: at the end: %v", f, err)
+		if err := WriteRows(&b, f, planes(f), GStreamer); err != nil || b.Len() != c.size {
+			t.Errorf("%v: %d bytes, %v, not %d", f, b.Len(), err, c.size)
 		}
 	}
 }

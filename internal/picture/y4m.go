@@ -52,11 +52,11 @@ func (y *Y4M) Write(planes [][]byte) error {
 	}
 	switch y.format.FourCC {
 	case frames.I420, frames.I422, frames.I444, frames.GRAY8, frames.GRAY16:
-		return WriteRows(y.w, y.format, planes)
+		return WriteRows(y.w, y.format, planes, Packed)
 	case frames.YV12:
 		f := y.format
 		f.FourCC = frames.I420 // of the same planes in another order
-		return WriteRows(y.w, f, [][]byte{planes[0], planes[2], planes[1]})
+		return WriteRows(y.w, f, [][]byte{planes[0], planes[2], planes[1]}, Packed)
 	case frames.NV12, frames.NV16:
 		return y.split(planes, 0, 1)
 	case frames.NV21:
@@ -73,7 +73,7 @@ func (y *Y4M) Write(planes [][]byte) error {
 
 // split writes interleaved chroma as two planes.
 func (y *Y4M) split(planes [][]byte, first, second int) error {
-	err := writeRows(y.w, y.format, 0, planes[0])
+	err := writeRows(y.w, y.format, 0, planes[0], Packed)
 	return errors.Join(err, y.pick(planes[1], 1, first, 2, 0), y.pick(planes[1], 1, second, 2, 0))
 }
 
@@ -126,54 +126,4 @@ func (y *Y4M) convert(planes [][]byte) error {
 	}
 	_, err = y.w.Write(y.row)
 	return err
-}
-
-// WriteRows writes the planes one after the other, without padding. A plane without rows, of a coded stream or a tensor, is written as it is.
-func WriteRows(w io.Writer, f frames.Format, planes [][]byte) error {
-	for i, p := range planes {
-		if err := writeRows(w, f, i, p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func writeRows(w io.Writer, f frames.Format, i int, plane []byte) error {
-	size, stride := f.RowBytes(i), f.Planes[i].Stride
-	if size == 0 || size == stride {
-		if size > 0 {
-			plane = plane[:size*f.Planes[i].Rows]
-		}
-		_, err := w.Write(plane)
-		return err
-	}
-	for r := range f.Planes[i].Rows {
-		if _, err := w.Write(plane[r*stride : r*stride+size]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ReadRows reads what WriteRows writes. io.EOF: there is no more; io.ErrUnexpectedEOF: there is a part.
-func ReadRows(r io.Reader, f frames.Format, planes [][]byte) error {
-	for i, plane := range planes {
-		size, stride := f.RowBytes(i), f.Planes[i].Stride
-		rows := f.Planes[i].Rows
-		if size == 0 || size == stride {
-			if size > 0 {
-				plane = plane[:size*rows]
-			}
-			size, rows = len(plane), 1
-		}
-		for j := range rows {
-			if _, err := io.ReadFull(r, plane[j*stride:][:size]); err != nil {
-				if err == io.EOF && (i > 0 || j > 0) {
-					err = io.ErrUnexpectedEOF
-				}
-				return err
-			}
-		}
-	}
-	return nil
 }
