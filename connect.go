@@ -61,16 +61,16 @@ func (s *clientSession) lose(w *wire, err error) {
 // failHeld loses everything that is held, for a reason that another broker would not change.
 func (s *clientSession) failHeld(err error) {
 	s.mu.Lock()
-	held, watches := s.held, s.watches
+	held, following := s.held, s.following
 	s.held = nil
 	clear(s.byLease)
-	s.watches = make(map[uint32]*Watcher)
+	s.following = make(map[uint32]follower)
 	s.mu.Unlock()
 	for _, h := range held {
 		h.lost(err)
 	}
-	for _, w := range watches {
-		w.lost(err)
+	for _, f := range following {
+		f.lost(err)
 	}
 	s.failPending(err, true)
 }

@@ -73,23 +73,23 @@ func (s *clientSession) event(w *wire, h session.Header, payload []byte, b *sys.
 		if err != nil {
 			return err
 		}
-		if watcher := s.watcher(h.ID); watcher != nil {
+		if watcher, ok := s.follower(h.ID).(*Watcher); ok {
 			watcher.changes(m.Changed)
 		}
 	case session.OpSynced:
-		if watcher := s.watcher(h.ID); watcher != nil {
+		if watcher, ok := s.follower(h.ID).(*Watcher); ok {
 			watcher.listed()
 		}
 	case session.OpOverflow:
-		if watcher := s.watcher(h.ID); watcher != nil {
-			s.watchAnew(w, h.ID, watcher, false)
+		if watcher, ok := s.follower(h.ID).(*Watcher); ok {
+			s.followAnew(w, h.ID, watcher, false)
 		}
 	case session.OpTraced:
 		m, err := session.ParseTraced(payload)
 		if err != nil {
 			return err
 		}
-		if tracer := s.tracer(h.ID); tracer != nil {
+		if tracer, ok := s.follower(h.ID).(*Tracer); ok {
 			tracer.take(m)
 		}
 	case session.OpEnded:
@@ -127,10 +127,4 @@ func (s *clientSession) ended(m session.Ended) {
 		s.drop(h)
 		h.lost(&Error{Code: CodeUnavailable, Text: "the lease ended: " + m.Reason})
 	}
-}
-
-func (s *clientSession) watcher(id uint32) *Watcher {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.watches[id]
 }

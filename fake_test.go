@@ -596,6 +596,39 @@ func TestLapsedWatch(t *testing.T) {
 	}
 }
 
+// TestLostByBye: a broker that does not serve this program any more ends its watches and traces, with the reason.
+func TestLostByBye(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	for op, begin := range map[session.Op]func(c *switchboard.Client) (next func() error, err error){
+		session.OpWatch: func(c *switchboard.Client) (func() error, error) {
+			w, err := c.Watch(ctx, "*")
+			return func() error { _, err := w.Next(ctx); return err }, err
+		},
+		session.OpTrace: func(c *switchboard.Client) (func() error, error) {
+			tracer, err := c.Trace(ctx, "")
+			return func() error { _, err := tracer.Next(ctx); return err }, err
+		},
+	} {
+		dir := runtimeDir(t)
+		fake, c := newFakeSession(t, dir), client(t, dir)
+		lost := make(chan error, 1)
+		go func() {
+			next, err := begin(c)
+			if err == nil {
+				err = next()
+			}
+			lost <- err
+		}()
+		fake.greet(session.HelloReply{Broker: [16]byte{1}})
+		h, _ := fake.receive(op)
+		fake.reply(h, nil)
+		noError(t, fake.l.Close())
+		fake.event(session.OpBye, session.Bye{Code: session.NotAllowed, Reason: "for a test"}.Append(nil))
+		wantError(t, <-lost, switchboard.ErrNotAllowed, "for a test")
+	}
+}
+
 // TestClosedWhileBegunAnew: a watch or trace that is closed while a new broker is asked for it is ended there too.
 func TestClosedWhileBegunAnew(t *testing.T) {
 	t.Parallel()

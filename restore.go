@@ -38,8 +38,7 @@ func (s *clientSession) restoreOn(ctx context.Context, r *restore) (final bool, 
 	}
 	restarted := r.hello.Broker != s.broker && s.broker != [16]byte{}
 	s.broker = r.hello.Broker
-	s.watchAgain(r.wire, restarted)
-	s.traceAgain(r.wire)
+	s.followAgain(r.wire, restarted)
 
 	s.sending.Lock()
 	s.wire = r.wire

@@ -37,19 +37,18 @@ type clientSession struct {
 	wire     *wire  // nil: not connected. Changed by the reader, under sending
 	sequence uint64 // the last one used
 
-	mu       sync.Mutex // guards what follows
-	closed   bool
-	current  *wire // being read, also while it is greeted
-	lastID   uint32
-	pending  map[uint32]*call
-	held     []holding          // what was obtained, in order
-	byLease  map[uint64]holding // names and doors
-	watches  map[uint32]*Watcher
-	traces   map[uint32]*Tracer
-	outcomes map[*outcome]bool // that somebody waits for
-	orphans  []uint64          // leases that nobody wants any more
-	epoch    uint64            // counts sessions that began with nothing: leases of another one mean nothing
-	left     int               // pending calls that nobody waits for, and whose replies matter
+	mu        sync.Mutex // guards what follows
+	closed    bool
+	current   *wire // being read, also while it is greeted
+	lastID    uint32
+	pending   map[uint32]*call
+	held      []holding           // what was obtained, in order
+	byLease   map[uint64]holding  // names and doors
+	following map[uint32]follower // by the id of the request that began it
+	outcomes  map[*outcome]bool   // that somebody waits for
+	orphans   []uint64            // leases that nobody wants any more
+	epoch     uint64              // counts sessions that began with nothing: leases of another one mean nothing
+	left      int                 // pending calls that nobody waits for, and whose replies matter
 }
 
 // holding is something that the session holds at the broker, and obtains again from its successor.
@@ -65,7 +64,7 @@ func newSession(c *Client) *clientSession {
 	s := &clientSession{
 		client: c, id: newID(),
 		role: make(chan struct{}, 1), change: make(chan struct{}, 1),
-		pending: make(map[uint32]*call), byLease: make(map[uint64]holding), watches: make(map[uint32]*Watcher), traces: make(map[uint32]*Tracer),
+		pending: make(map[uint32]*call), byLease: make(map[uint64]holding), following: make(map[uint32]follower),
 		epoch: 1,
 	}
 	s.role <- struct{}{}
@@ -163,7 +162,7 @@ func (s *clientSession) begin(cl *call) error {
 func (s *clientSession) newIDLocked() uint32 {
 	for {
 		s.lastID++
-		if s.lastID != 0 && s.pending[s.lastID] == nil && s.watches[s.lastID] == nil && s.traces[s.lastID] == nil {
+		if s.lastID != 0 && s.pending[s.lastID] == nil && s.following[s.lastID] == nil {
 			return s.lastID
 		}
 	}
@@ -307,7 +306,7 @@ func (s *clientSession) failPending(err error, all bool) {
 func (s *clientSession) interested() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.held)+len(s.watches)+len(s.traces)+s.left > 0 && !s.closed
+	return len(s.held)+len(s.following)+s.left > 0 && !s.closed
 }
 
 // close ends the session and everything in it.
@@ -315,8 +314,8 @@ func (s *clientSession) close() {
 	s.mu.Lock()
 	s.closed = true
 	w := s.current
-	held, watches, traces := s.held, s.watches, s.traces
-	s.held, s.byLease, s.watches, s.traces = nil, nil, nil, nil
+	held, following := s.held, s.following
+	s.held, s.byLease, s.following = nil, nil, nil
 	s.failOutcomesLocked(errClosed)
 	s.mu.Unlock()
 	s.stopPump()
@@ -326,11 +325,8 @@ func (s *clientSession) close() {
 	for _, h := range held {
 		h.lost(errClosed)
 	}
-	for _, watcher := range watches {
-		watcher.lost(errClosed)
-	}
-	for _, tracer := range traces {
-		tracer.cancel(errClosed)
+	for _, f := range following {
+		f.lost(errClosed)
 	}
 	s.failPending(errClosed, true)
 	<-s.role // whoever was reading has noticed

@@ -4,12 +4,9 @@ package switchboard
 
 import (
 	"context"
-	"maps"
-	"sync"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/name"
-	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
 
@@ -31,17 +28,10 @@ type Traced struct {
 // Tracer tells of messages of the bootstrap fronts as they come. It outlives the broker; what its successor is sent before it is
 // asked to trace is not told.
 type Tracer struct {
-	pattern string
-	session *clientSession
-	ctx     context.Context // ends with the Tracer; the cause is why
-	cancel  context.CancelCauseFunc
-	ready   chan struct{} // holds a token if Next should look
+	followed
 
-	mu     sync.Mutex // guards what follows
-	id     uint32     // 0: there is no trace at the broker
-	queue  []Traced
-	lost   uint64 // since the last of queue
-	closed bool   // by Close: nothing is told any more
+	queue   []Traced
+	dropped uint64 // since the last of queue
 }
 
 // Trace tells of messages of the bootstrap fronts, in the session's namespace and below it: those that are about a name of the pattern,
@@ -53,12 +43,12 @@ func (c *Client) Trace(ctx context.Context, pattern string) (*Tracer, error) {
 			return nil, &Error{Code: CodeUsage, Op: "trace", Name: pattern, Text: err.Error(), Err: err}
 		}
 	}
-	t := &Tracer{pattern: pattern, session: c.session, ready: make(chan struct{}, 1)}
-	t.ctx, t.cancel = context.WithCancelCause(c.ctx)
+	t := &Tracer{}
+	t.init(c, pattern)
 	cl := t.call()
 	if err := c.session.do(ctx, cl); err != nil {
 		t.cancel(err)
-		c.session.unwatchID(cl.id) // the broker may have heard it
+		c.session.unfollowID(cl.id) // the broker may have heard it
 		return nil, during("trace", pattern, err)
 	}
 	return t, nil
@@ -88,7 +78,7 @@ func (t *Tracer) Close() error {
 	t.closed, t.queue = true, nil
 	t.mu.Unlock()
 	t.cancel(errClosed)
-	t.session.untrace(t)
+	t.session.unfollow(t)
 	return nil
 }
 
@@ -113,13 +103,6 @@ func (t *Tracer) finished() bool {
 	return len(t.queue) > 0
 }
 
-func (t *Tracer) signal() {
-	select {
-	case t.ready <- struct{}{}:
-	default:
-	}
-}
-
 // take takes one message. The reader calls it.
 func (t *Tracer) take(m session.Traced) {
 	t.mu.Lock()
@@ -128,89 +111,26 @@ func (t *Tracer) take(m session.Traced) {
 	case t.closed:
 		return
 	case len(t.queue) >= maxEvents:
-		t.lost += m.Lost + 1
+		t.dropped += m.Lost + 1
 		return
 	}
 	t.queue = append(t.queue, Traced{
 		Time: time.UnixMicro(int64(m.Time)), PID: int(m.PID), UID: int(m.UID), Program: m.Program, Namespace: m.Namespace,
 		Protocol: m.Protocol, ID: int(int32(m.ID)), Routine: m.Routine, Name: m.Name, Code: int(int32(m.Code)), Outcome: m.Outcome,
-		Lost: m.Lost + t.lost,
+		Lost: m.Lost + t.dropped,
 	})
-	t.lost = 0
+	t.dropped = 0
 	t.signal()
 }
 
-// call makes the request that begins the trace, or begins it anew. Its id is the trace's.
 func (t *Tracer) call() *call {
-	cl := newCall(session.OpTrace, session.Trace{Pattern: t.pattern}.Append)
-	cl.apply = func(payload []byte, _ *sys.Buffer) error {
-		m, err := session.ParseReply(payload)
-		switch {
-		case err != nil:
-			return err
-		case m.Code != session.OK:
-			return refusal(m.Code, m.Text)
-		}
-		t.session.traced(cl.id, t)
-		return nil
-	}
+	return t.session.followCall(t, session.OpTrace, session.Trace{Pattern: t.pattern}.Append)
+}
+
+func (t *Tracer) renewal(bool) *call {
+	cl := t.call()
+	cl.kept, cl.lost = true, t.lost
 	return cl
 }
 
-// traced enters a trace into the books.
-func (s *clientSession) traced(id uint32, t *Tracer) {
-	s.mu.Lock()
-	closed := s.closed || t.ctx.Err() != nil
-	if !closed {
-		s.traces[id] = t
-	}
-	s.mu.Unlock()
-	if closed {
-		s.unwatchID(id)
-		return
-	}
-	t.mu.Lock()
-	t.id = id
-	t.mu.Unlock()
-	if t.ctx.Err() != nil { // meanwhile, before there was an id to end it by
-		s.untrace(t)
-	}
-}
-
-// untrace ends a trace at the broker, without waiting for its word.
-func (s *clientSession) untrace(t *Tracer) {
-	t.mu.Lock()
-	id := t.id
-	t.id = 0
-	t.mu.Unlock()
-	s.mu.Lock()
-	known := id != 0 && s.traces[id] == t
-	if known {
-		delete(s.traces, id)
-	}
-	s.mu.Unlock()
-	if known {
-		s.unwatchID(id)
-	}
-}
-
-func (s *clientSession) tracer(id uint32) *Tracer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.traces[id]
-}
-
-// traceAgain begins all traces anew on a new connection. The reader calls it.
-func (s *clientSession) traceAgain(wire *wire) {
-	s.mu.Lock()
-	traces := maps.Clone(s.traces)
-	clear(s.traces)
-	s.mu.Unlock()
-	for _, t := range traces {
-		cl := t.call()
-		cl.kept, cl.lost = true, func(err error) { t.cancel(err) }
-		if s.begin(cl) == nil {
-			s.putFirst(wire, cl)
-		}
-	}
-}
+func (t *Tracer) lost(err error) { t.cancel(err) }

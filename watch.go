@@ -4,12 +4,9 @@ package switchboard
 
 import (
 	"context"
-	"maps"
-	"sync"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/internal/name"
-	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
 
@@ -41,19 +38,10 @@ type Event struct {
 
 // Watcher tells of names that match a pattern. It outlives the broker: of the next one's names it tells what is different.
 type Watcher struct {
-	pattern string
-	session *clientSession
-	ctx     context.Context // ends with the Watcher; the cause is why
-	cancel  context.CancelCauseFunc
-	ready   chan struct{} // holds a token if Next should look
+	followed
 
-	mu    sync.Mutex // guards what follows
-	id    uint32     // 0: there is no watch at the broker
-	asked bool       // for one
 	names watchedNames
 	grace *time.Timer // until names that a new broker does not have are given up
-
-	closed bool // by Close: nothing is told any more
 }
 
 // Watch tells of names in the session's namespace and below it: a name, "com.example.*" for all below com.example, or "*". What exists
@@ -63,12 +51,12 @@ func (c *Client) Watch(ctx context.Context, pattern string) (*Watcher, error) {
 	if _, err := name.ParsePattern(pattern); err != nil {
 		return nil, &Error{Code: CodeUsage, Op: "watch", Name: pattern, Text: err.Error(), Err: err}
 	}
-	w := &Watcher{pattern: pattern, session: c.session, ready: make(chan struct{}, 1)}
-	w.ctx, w.cancel = context.WithCancelCause(c.ctx)
+	w := &Watcher{}
+	w.init(c, pattern)
 	cl := w.call()
 	if err := c.session.do(ctx, cl); err != nil {
 		w.end(err)
-		c.session.unwatchID(cl.id) // the broker may have heard it
+		c.session.unfollowID(cl.id) // the broker may have heard it
 		return nil, during("watch", pattern, err)
 	}
 	return w, nil
@@ -94,7 +82,7 @@ func (w *Watcher) Next(ctx context.Context) (Event, error) {
 			return Event{}, during("watch", w.pattern, errClosed)
 		}
 		if w.lapsed() {
-			w.session.watchLater(w)
+			w.session.post(w.renewal(false))
 		}
 		if err := w.session.await(ctx, w.ready, w.finished); err != nil && ctx.Err() == nil {
 			return Event{}, during("watch", w.pattern, err)
@@ -108,7 +96,7 @@ func (w *Watcher) Close() error {
 	w.closed, w.names = true, watchedNames{}
 	w.mu.Unlock()
 	w.end(errClosed)
-	w.session.unwatch(w)
+	w.session.unfollow(w)
 	return nil
 }
 
@@ -154,28 +142,8 @@ func (w *Watcher) lapsed() bool {
 	return w.id == 0 && !w.asked
 }
 
-func (w *Watcher) signal() {
-	select {
-	case w.ready <- struct{}{}:
-	default:
-	}
-}
-
-// call makes the request that begins the watch, or begins it anew. Its id is the watch's.
 func (w *Watcher) call() *call {
-	cl := newCall(session.OpWatch, session.Watch{Pattern: w.pattern}.Append)
-	cl.apply = func(payload []byte, _ *sys.Buffer) error {
-		m, err := session.ParseReply(payload)
-		switch {
-		case err != nil:
-			return err
-		case m.Code != session.OK:
-			return refusal(m.Code, m.Text)
-		}
-		w.session.watched(cl.id, w)
-		return nil
-	}
-	return cl
+	return w.session.followCall(w, session.OpWatch, session.Watch{Pattern: w.pattern}.Append)
 }
 
 // changes takes what a packet tells. The reader calls it.
@@ -190,7 +158,7 @@ func (w *Watcher) changes(all []session.Changed) {
 	w.signal()
 	w.mu.Unlock()
 	if lapse {
-		w.session.unwatch(w)
+		w.session.unfollow(w)
 	}
 }
 
@@ -219,74 +187,6 @@ func (w *Watcher) giveUpMissing() {
 	w.session.wake() // the reader may be the one who waits in Next
 }
 
-// watched enters a watch into the books.
-func (s *clientSession) watched(id uint32, w *Watcher) {
-	s.mu.Lock()
-	closed := s.closed || w.ctx.Err() != nil
-	if !closed {
-		s.watches[id] = w
-	}
-	s.mu.Unlock()
-	if closed {
-		s.unwatchID(id)
-		return
-	}
-	w.mu.Lock()
-	w.id, w.asked = id, false
-	w.mu.Unlock()
-	if w.ctx.Err() != nil { // meanwhile, before there was an id to end it by
-		s.unwatch(w)
-	}
-}
-
-// unwatch ends a watch at the broker, without waiting for its word.
-func (s *clientSession) unwatch(w *Watcher) {
-	w.mu.Lock()
-	id := w.id
-	w.id = 0
-	w.mu.Unlock()
-	s.mu.Lock()
-	known := id != 0 && s.watches[id] == w
-	if known {
-		delete(s.watches, id)
-	}
-	s.mu.Unlock()
-	if known {
-		s.unwatchID(id)
-	}
-}
-
-func (s *clientSession) unwatchID(id uint32) {
-	cl := newCall(session.OpUnwatch, session.Unwatch{Watch: id}.Append)
-	cl.bound, cl.apply = true, ignoreReply
-	s.post(cl)
-}
-
-// post sends a request and leaves its reply to whoever reads it.
-func (s *clientSession) post(cl *call) {
-	if s.begin(cl) == nil {
-		s.transmit(cl)
-	}
-}
-
-// watchLater begins a lapsed watch anew.
-func (s *clientSession) watchLater(w *Watcher) { s.post(w.renewal(false)) }
-
-// watchAnew replaces a watch that the broker ended, on the same connection or another. The reader calls it.
-func (s *clientSession) watchAnew(wire *wire, id uint32, w *Watcher, restarted bool) {
-	s.mu.Lock()
-	delete(s.watches, id)
-	s.mu.Unlock()
-	cl := w.renewal(restarted)
-	if s.begin(cl) != nil {
-		return
-	}
-	s.sending.Lock()
-	defer s.sending.Unlock()
-	s.put(wire, cl)
-}
-
-// renewal makes the call that begins the watch anew.
 func (w *Watcher) renewal(restarted bool) *call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -295,14 +195,4 @@ func (w *Watcher) renewal(restarted bool) *call {
 	cl := w.call()
 	cl.kept, cl.lost = true, w.lost
 	return cl
-}
-
-// watchAgain begins all watches anew on a new connection.
-func (s *clientSession) watchAgain(wire *wire, restarted bool) {
-	s.mu.Lock()
-	watches := maps.Clone(s.watches)
-	s.mu.Unlock()
-	for id, w := range watches {
-		s.watchAnew(wire, id, w, restarted)
-	}
 }
