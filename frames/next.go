@@ -154,6 +154,7 @@ func (r *Reader) got(v *view, f *Frame) {
 	sys.Release64(v.words.received, n)
 	after := f.Published - r.before
 	r.before = f.Published
+	r.seldom = after >= soon
 	if after < soon && n%agesOf != 1 {
 		return
 	}

@@ -115,8 +115,8 @@ func Deadline(d time.Duration) OpenOption {
 // processors or more, else not at all.
 func Spin(d time.Duration) OpenOption { return openOption(func(o *openOptions) { o.spin = d }) }
 
-// ByEvent makes Next wait as Go waits for sockets, instead of keeping a thread: slower by some microseconds, but better
-// for a program with many readers.
+// ByEvent makes Next always wait as Go waits for sockets, instead of keeping a thread: slower by some microseconds, but better
+// for a program with many readers. Unless said, it waits so when frames come less than 1,000 times a second.
 func ByEvent() OpenOption { return openOption(func(o *openOptions) { o.byEvent = true }) }
 
 // Rejoin makes Next wait for the next writer of the name when one is gone, and go on with that. For readers that were

@@ -36,6 +36,7 @@ type Reader struct {
 	frames []Frame // to be handed out
 	sleeps uint32  // on the futex
 	before int64   // when the frame before was published
+	seldom bool    // it was published soon or later after the one before it
 
 	closed           atomic.Bool
 	received, missed atomic.Uint64
@@ -121,7 +122,7 @@ func (r *Reader) join(ctx context.Context, c net.Conn) error {
 	var v *view
 	var w welcome
 	if err == nil {
-		if v, w, err = l.welcomed(m, o.byEvent); err == nil && (!stop() || !stop2()) {
+		if v, w, err = l.welcomed(m); err == nil && (!stop() || !stop2()) {
 			v.leave()
 			l.event.close()
 			l.writer.close()
@@ -171,7 +172,7 @@ func whyNot(ctx context.Context, err error) error {
 }
 
 // welcomed takes the answer to HELLO.
-func (l *line) welcomed(m message, byEvent bool) (*view, welcome, error) {
+func (l *line) welcomed(m message) (*view, welcome, error) {
 	if m.kind != welcomeKind || len(m.fds) != 3 && len(m.fds) != 4 {
 		return nil, welcome{}, refusalOf(m)
 	}
@@ -196,7 +197,7 @@ func (l *line) welcomed(m message, byEvent bool) (*view, welcome, error) {
 		v.leave()
 		return nil, w, fault("it sent another pool than it said")
 	}
-	if err == nil && byEvent {
+	if err == nil {
 		if l.event, err = newEvent(eventFD.Take()); err != nil {
 			v.leave()
 		}

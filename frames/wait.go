@@ -20,6 +20,10 @@ const yieldAfter = 256
 
 // wait waits until the bell has another value than the one that was loaded, or something else happened that Next should see
 // (docs/frames.md, section 5).
+//
+// It waits by the eventfd also unasked when frames come seldom: a goroutine that is away in a system call for long has its processor taken from it by the
+// runtime's monitor, which is woken for that by each frame. So it takes two thirds of the processor time less, and the microseconds that it takes
+// longer are few beside those of a processor that wakes up.
 func (r *Reader) wait(ctx context.Context, l *line, v *view, bell uint32) {
 	r.stock() // now, when there is time
 	if r.spin.try(v.bell, bell) {
@@ -27,14 +31,18 @@ func (r *Reader) wait(ctx context.Context, l *line, v *view, bell uint32) {
 	}
 	s := &r.sleep
 	s.watch(ctx)
-	if !s.begin(v.bell, l.event) {
+	e := l.event
+	if !r.options.byEvent && (!r.seldom || e.useless) {
+		e = nil
+	}
+	if !s.begin(v.bell, e) {
 		return
 	}
 	defer s.end()
-	if l.event != nil {
+	if e != nil {
 		v.words.asleep.Store(wantsEvent) // this store is the fence too
 		r.at("wait.asleep")
-		l.event.park(s, v.bell, bell)
+		e.park(s, v.bell, bell)
 	} else {
 		sys.Release32(v.words.asleep, onFutex) // the call has a fence, before it compares
 		r.at("wait.asleep")
@@ -101,7 +109,7 @@ type sleeper struct {
 	kicked atomic.Bool   // something happened that Next has not looked at
 	asleep atomic.Uint32 // 1 while in begin to end
 	word   atomic.Pointer[atomic.Uint32]
-	event  atomic.Pointer[event] // with byEvent, else nil
+	event  atomic.Pointer[event] // nil: it sleeps on word
 
 	// Of Next: the context whose end is a kick.
 	done <-chan struct{}
@@ -163,12 +171,13 @@ type event struct {
 	file *os.File
 	raw  syscall.RawConn
 
-	// Of park: what it was told, and whether it has looked already.
-	s      *sleeper
-	bell   *atomic.Uint32
-	value  uint32
-	looked bool
-	done   func(fd uintptr) bool // changed, made once: a method value for each call would be garbage
+	// Of park: that nobody can wait for what came as an eventfd; what it was told, and whether it has looked already.
+	useless bool
+	s       *sleeper
+	bell    *atomic.Uint32
+	value   uint32
+	looked  bool
+	done    func(fd uintptr) bool // changed, made once: a method value for each call would be garbage
 }
 
 func newEvent(fd int) (*event, error) {
@@ -188,7 +197,7 @@ func (e *event) signal() { _ = e.raw.Control(func(fd uintptr) { sys.SignalEvent(
 // park waits until it is written, unless the bell has another value already or the sleeper was kicked.
 func (e *event) park(s *sleeper, bell *atomic.Uint32, value uint32) {
 	e.s, e.bell, e.value, e.looked = s, bell, value, false
-	_ = e.raw.Read(e.done)
+	e.useless = e.raw.Read(e.done) != nil
 }
 
 // changed is called once the poller has forgotten the writes until now, and again after another. What it forgot was written behind what this
