@@ -20,15 +20,16 @@ import (
 // speaks as feedRole does is one, too.
 type FrameFeed struct {
 	p    *proc.Process
-	pids []int // of it and its readers
+	pids []int // of the writer and its readers
 }
 
-// Fed is what a feed did: Frames in all, Rate a second, and the processor time of all its processes for each, in µs.
+// Fed is what a feed did: Frames in all, Rate a second, and the processor time of writer and readers for each, in µs.
 type Fed struct {
 	Frames int     `json:"frames"`
 	Rate   float64 `json:"rate"`
 	Median float64 `json:"median_ns"` // of a feed that times them: how long a frame takes one way
-	CPU    float64 `json:"-"`
+	Writer float64 `json:"-"`
+	Reader float64 `json:"-"` // of all readers
 }
 
 // StartFrameFeed starts a feed of ours: how is "placed", frames are drawn where they are shared, which takes no time here, or "copied", they are
@@ -57,7 +58,7 @@ func (e *Env) FeedBy(ctx context.Context, argv []string) (*FrameFeed, error) {
 // Feed sends frames for so long: so many a second, 0: as many as there can be.
 func (f *FrameFeed) Feed(ctx context.Context, d time.Duration, perSecond int) (Fed, error) {
 	var r Fed
-	before, err := f.cpu()
+	before, err := cpuOf(f.pids)
 	if err == nil {
 		err = f.p.Tell("%f %d", d.Seconds(), perSecond)
 	}
@@ -67,20 +68,31 @@ func (f *FrameFeed) Feed(ctx context.Context, d time.Duration, perSecond int) (F
 	if err != nil {
 		return r, err
 	}
-	after, err := f.cpu()
-	r.CPU = float64((after - before).Nanoseconds()) / 1000 / float64(max(1, r.Frames))
-	return r, err
+	after, err := cpuOf(f.pids)
+	if err != nil {
+		return r, err
+	}
+	for i := range after {
+		us := float64((after[i] - before[i]).Nanoseconds()) / 1000 / float64(max(1, r.Frames))
+		if i == 0 {
+			r.Writer = us
+		} else {
+			r.Reader += us
+		}
+	}
+	return r, nil
 }
 
-func (f *FrameFeed) cpu() (sum time.Duration, err error) {
-	for _, pid := range f.pids {
-		d, err := proc.CPU(pid)
-		if err != nil {
-			return 0, err
+// cpuOf is the processor time of each of these processes so far.
+func cpuOf(pids []int) ([]time.Duration, error) {
+	times := make([]time.Duration, len(pids))
+	for i, pid := range pids {
+		var err error
+		if times[i], err = proc.CPU(pid); err != nil {
+			return nil, err
 		}
-		sum += d
 	}
-	return sum, nil
+	return times, nil
 }
 
 // Stop ends it, and its readers.

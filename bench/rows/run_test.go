@@ -113,7 +113,7 @@ func TestFrameFeed(t *testing.T) {
 				if err != nil {
 					return nil, err
 				}
-				table = append(table, Alone(how+" rate", "/s", []float64{fed.Rate}, Limit{}), Alone(how+" time", "µs", []float64{fed.CPU}, Limit{}))
+				table = append(table, Alone(how+" rate", "/s", []float64{fed.Rate}, Limit{}), Alone(how+" time", "µs", []float64{fed.Writer + fed.Reader}, Limit{}))
 			}
 		}
 		return table, nil
