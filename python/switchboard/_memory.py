@@ -5,8 +5,8 @@ Words that processes share are loaded and stored through memoryviews of format "
 with one instruction. (struct with "<" would go byte by byte.)
 
 Memory order (docs/frames.md, section 8): x86-64 keeps loads and stores in order, except that a store may be delayed behind a
-later load. Where that matters, and on other machines wherever the order matters, fence() makes a system call that contains a
-full barrier.
+later load. Where that matters fence() takes a free lock, which is an atomic read-modify-write, and so a full barrier on that machine. On
+others fence() is a system call that contains a full barrier, made wherever the order matters: where WEAK is true.
 """
 
 import atexit
@@ -16,6 +16,7 @@ import gc
 import os
 import platform
 import sys
+import threading
 
 from ._fork import parents_only
 
@@ -38,12 +39,12 @@ class _Timespec(ctypes.Structure):
 
 
 _LONG, _POINTER = ctypes.c_long, ctypes.c_void_p
-_syscall = _libc.syscall
+_syscall = ctypes.CDLL(None).syscall  # calls let other threads run, and nobody asks for errno
 _syscall.restype = _LONG
-_syscall.argtypes = [_LONG, _POINTER, ctypes.c_int, ctypes.c_uint32, _POINTER, _POINTER, ctypes.c_uint32]
+_syscall.argtypes = [_LONG, _POINTER, ctypes.c_int, ctypes.c_uint32, ctypes.POINTER(_Timespec), _POINTER, ctypes.c_uint32]
 _quick_syscall = _quick.syscall
 _quick_syscall.restype = _LONG
-_quick_syscall.argtypes = _syscall.argtypes
+_quick_syscall.argtypes = [_LONG, _POINTER, ctypes.c_int, ctypes.c_uint32, _POINTER, _POINTER, ctypes.c_uint32]
 _mmap = _libc.mmap
 _mmap.restype = _POINTER
 _mmap.argtypes = [_POINTER, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -56,26 +57,33 @@ _nobody = ctypes.c_uint32(0)  # nobody waits for it
 _nobody_at = ctypes.addressof(_nobody)
 
 
-def fence():
+def _fence_by_call():
     """A full barrier: FUTEX_WAKE has one between its entry and its look at who waits (kernel/futex), or else no futex would work."""
     _quick_syscall(_FUTEX, _nobody_at, _WAKE_PRIVATE, 0, None, None, 0)
 
 
-if platform.machine() == "x86_64":
+WEAK = platform.machine() != "x86_64"  # whether this machine reorders more than a store before a load
+fence = _fence_by_call
 
-    def order():
-        """A barrier for all but a store before a load: on this machine there is nothing to do."""
+if not WEAK and sys.implementation.name == "cpython":
+    _take, _give = (lambda lock: (lock.acquire, lock.release))(threading.Lock())
 
-else:
-    order = fence
+    def fence():
+        """A full barrier: a free lock is taken by one locked instruction, which on this machine is one. A tenth of a system call's time."""
+        if _take(False):
+            _give()
+        else:  # another thread, or what a signal or a finalizer has interrupted, is between the two; it looked, and did not take it
+            _fence_by_call()
 
 
-def futex_wait(address, value, timeout=None):
-    """Sleeps while the word has the value: until a wake, a signal, or the timeout in seconds."""
-    ts = None
-    if timeout is not None:
-        ts = _Timespec(int(timeout), int(timeout % 1 * 1e9))
-    _syscall(_FUTEX, address, _WAIT, value, ctypes.byref(ts) if ts else None, None, 0)
+def duration(seconds):
+    """A time to sleep, as futex_wait() wants it."""
+    return _Timespec(int(seconds), int(seconds % 1 * 1e9))
+
+
+def futex_wait(address, value, duration):
+    """Sleeps while the word has the value: until a wake, a signal, or the end of the duration."""
+    _syscall(_FUTEX, address, _WAIT, value, duration, None, 0)
 
 
 def futex_wake(address):

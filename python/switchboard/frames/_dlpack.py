@@ -74,7 +74,7 @@ def export(frame, max_version):
     n = len(shape)
     held = (ctypes.c_int64 * n)(*shape), (ctypes.c_int64 * n)(*(s // size for s in strides))
     array = plane.obj
-    managed.tensor = _Tensor(ctypes.addressof(array), _Device(1, 0), n, dtype, held[0], held[1], 0)
+    managed.tensor = _Tensor(ctypes.addressof(array) + frame._start + frame.format.planes[0].offset, _Device(1, 0), n, dtype, held[0], held[1], 0)
     managed.deleter = _forget
     if versioned:
         managed.major, managed.minor, managed.flags = 1, 0, 1 if plane.readonly else 0

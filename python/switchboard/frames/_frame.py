@@ -5,18 +5,17 @@
 class Hold:
     """What keeps a slot from being used again. The planes of a frame refer to it: it ends with the last of them, or by release()."""
 
-    __slots__ = ("index", "release_one", "__weakref__")
+    __slots__ = ("view", "index", "reader")
 
-    def __init__(self, index, release_one):
-        self.index, self.release_one = index, release_one
+    def __init__(self, view, index, reader):
+        self.view, self.index, self.reader = view, index, reader
 
     def release(self):
-        if self.release_one is not None:
-            release, self.release_one = self.release_one, None
-            release(self.index)
+        view, self.view = self.view, None
+        if view is not None:
+            view.give_back(self.index, self.reader)
 
-    def __del__(self):
-        self.release()
+    __del__ = release
 
 
 class _Picture:
@@ -62,6 +61,7 @@ class Frame(_Picture):
 
     __slots__ = ("sequence", "epoch", "slot", "generation", "flags", "timestamp", "published", "duration", "crop", "transform",
                  "answers", "colour", "metadata", "missed", "format", "planes", "channel", "_hold")
+    _start = 0  # where the slot begins in what the planes are of
 
     @property
     def id(self):
@@ -94,16 +94,17 @@ class Loan(_Picture):
     """A slot that the writer has got, to be filled and published: with a `with`, at its end, unless an exception leaves it."""
 
     __slots__ = ("timestamp", "duration", "flags", "crop", "transform", "colour", "answers", "metadata", "planes", "used", "format",
-                 "_writer", "_pool", "_slot")
+                 "_writer", "_pool", "_slot", "_start")
 
     def __init__(self, writer, pool, slot):
         self.timestamp = self.duration = self.flags = self.transform = 0
         self.crop = self.colour = self.answers = None
         self.metadata = b""
-        self.format = pool.shape.format
-        self.used = [p.size for p in self.format.planes]
-        start = pool.shape.slots_at + slot * pool.shape.slot_size
-        self.planes = tuple(pool.mapping.view(start + p.offset, p.size) for p in self.format.planes)
+        self.format = pool.format
+        self.used = pool.sizes.copy()
+        start = self._start = pool.slots_at + slot * pool.slot_size
+        memory = pool.bytes
+        self.planes = tuple([memory[start + begin:start + end] for begin, end in pool.ranges])
         self._writer, self._pool, self._slot = writer, pool, slot
 
     def publish(self):
@@ -141,4 +142,5 @@ class Loan(_Picture):
             self.drop()
 
     def __del__(self):
-        self.drop()
+        if self._writer is not None:
+            self.drop()

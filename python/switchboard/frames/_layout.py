@@ -26,6 +26,7 @@ ON_FUTEX, WANTS_EVENT = 1, 2
 _HEADER = struct.Struct("<8sIIQ16sIIIIQQQQIIQ")
 _PICTURE = struct.Struct("<IIQIIII4BI")
 _PLANE = struct.Struct("<QQII")
+_NOTHING, _ZEROS = b"", (0, 0, 0, 0)
 _FRAME = struct.Struct("<4sIQIIIIqqqIIIIIIQQII4BI")
 
 
@@ -115,40 +116,46 @@ def _parse_format(b, slot_size):
     return f
 
 
-def pack_frame(info, sequence, epoch, slot, generation, published, used, format):
-    """Returns a frame header with the metadata behind it. ValueError, TypeError: something in it cannot be."""
-    metadata = bytes(memoryview(info.metadata))
-    if len(metadata) > MAX_METADATA:
-        raise ValueError("%d bytes of metadata are more than %d" % (len(metadata), MAX_METADATA))
-    a = info.answers or (0, 0, 0, 0)
-    b = bytearray(FRAME)
+def pack_frame(info, sequence, pool, slot, generation, published):
+    """Writes a frame header, and the metadata behind it, into a slot. ValueError, TypeError: something in it cannot be."""
+    start, length = info._start, 0
+    if info.metadata is not _NOTHING:
+        metadata = bytes(memoryview(info.metadata))
+        length = len(metadata)
+        if length > MAX_METADATA:
+            raise ValueError("%d bytes of metadata are more than %d" % (length, MAX_METADATA))
+        pool.bytes[start + FRAME:start + FRAME + length] = metadata
     try:
-        _FRAME.pack_into(b, 0, b"FRM1", FRAME, sequence, epoch, slot, generation, info.flags, info.timestamp or published, published,
-                         info.duration, *(info.crop or (0, 0, 0, 0)), info.transform, len(metadata), *a,
-                         *(info.colour or (0, 0, 0, 0)), len(format.planes))
-        for i, p in enumerate(format.planes):
-            _PLANE.pack_into(b, 112 + 24 * i, p.offset, min(used[i], p.size), p.stride, 0)
+        pool.fields.pack_into(
+            pool.bytes, start, b"FRM1", FRAME, sequence, pool.shape.epoch, slot, generation, info.flags, info.timestamp or published, published,
+            info.duration, *(info.crop or _ZEROS), info.transform, length, *(info.answers or _ZEROS), *(info.colour or _ZEROS), len(pool.ranges),
+            *(pool.usual if info.used == pool.sizes else plane_fields(pool.format, info.used)))
     except struct.error as e:
         raise ValueError("a field of the frame cannot be: %s (times are whole nanoseconds)" % e) from None
-    return bytes(b) + metadata
 
 
-def parse_frame(b, into, format):
-    """Reads a frame header of which b is a copy, into a Frame; returns how many bytes of each plane are used, and of metadata."""
-    (magic, header, into.sequence, into.epoch, into.slot, into.generation, into.flags, into.timestamp, into.published, into.duration,
-     x, y, w, h, into.transform, length, a0, a1, a2, a3, c0, c1, c2, c3, planes) = _FRAME.unpack_from(b)
-    if magic != b"FRM1" or header != FRAME or length > MAX_METADATA or planes != len(format.planes):
-        raise ValueError("a published frame has a malformed header")
-    into.crop = (x, y, w, h) if x or y or w or h else None
-    into.answers = (a0, a1, a2, a3) if a1 else None
-    into.colour = Colour(c0, c1, c2, c3) if c0 or c1 or c2 or c3 else format.colour
-    used = []
+def frame_fields(format):
+    """How a frame header lies in memory, with the planes that the format has."""
+    return struct.Struct(_FRAME.format + "QQII" * len(format.planes))
+
+
+def plane_fields(format, used=None):
+    """What a frame header says of the planes, of which so many bytes each are used: all, unless said. Four numbers for each."""
+    result = []
+    for p, n in zip(format.planes, used or [p.size for p in format.planes]):
+        result += p.offset, min(n, p.size), p.stride, 0
+    return tuple(result)
+
+
+def checked_ranges(layout, format):
+    """Returns where in its slot each plane begins and ends, from what a frame header says of the planes."""
+    result = []
     for i, p in enumerate(format.planes):
-        offset, size, _, _ = _PLANE.unpack_from(b, 112 + 24 * i)
+        offset, size = layout[4 * i], layout[4 * i + 1]
         if offset != p.offset or size > p.size:
             raise ValueError("plane %d of a published frame is not in its place" % i)
-        used.append(size)
-    return used, length
+        result.append((offset, offset + size))
+    return result
 
 
 def _up(n):

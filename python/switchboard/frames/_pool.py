@@ -4,9 +4,10 @@
 import os
 import socket
 import struct
+from collections import deque
 
 from .. import _memory
-from .._memory import order
+from .._memory import WEAK, fence
 from . import _layout as at
 
 _SEALS = _memory.SEAL_SHRINK | _memory.SEAL_GROW | _memory.SEAL_SEAL
@@ -28,32 +29,34 @@ class Pool:
         everything[:at.HEADER] = shape.pack()
         self.bytes, self.words32, self.words64 = everything, everything.cast("I"), everything.cast("Q")
         self.words64[at.HEAD // 8] = shape.first - 1
-        self.states = [at.FREE] * shape.slots
+        self.format, self.slots_at, self.slot_size = shape.format, shape.slots_at, shape.slot_size
+        self.log, self.mask, self.table = shape.log_at // 8, shape.entries - 1, shape.table_at // 8
+        self.ranges = [(p.offset, p.offset + p.size) for p in shape.format.planes]
+        self.sizes = [p.size for p in shape.format.planes]
+        self.fields, self.usual = at.frame_fields(shape.format), at.plane_fields(shape.format)
         self.generations = [0] * shape.slots
         self.sequences = [0] * shape.slots
+        self.ready, self.retired = deque(), []  # slots with a published frame, oldest first; and those with one that cannot be had any more
         self.used = self.loans = 0
-        self.newest = shape.first - 1
 
     def set(self, slot, state):
-        self.states[slot] = state
-        order()
-        self.words64[(self.shape.table_at + slot * at.ENTRY) // 8] = self.generations[slot] << 32 | state
+        if WEAK:
+            fence()
+        self.words64[self.table + slot * (at.ENTRY // 8)] = self.generations[slot] << 32 | state
 
     def choose(self, held, needed):
         """Returns (slot, 0), or (None, the frame that a lossless reader still needs), or (None, 0): all are on loan."""
-        oldest, unheld = None, 0
-        for i in range(self.used):
-            state = self.states[i]
-            if state == at.WRITING or i in held:
-                continue
-            if state == at.RETIRED:
-                return i, 0
-            unheld += 1
-            if self.sequences[i] != self.newest and (oldest is None or self.sequences[i] < self.sequences[oldest]):
-                oldest = i
+        ready = self.ready
+        for slot in self.retired:
+            if slot not in held:
+                return slot, 0
+        unheld = sum([slot not in held for slot in ready]) if held else len(ready)
         if unheld + self.loans < self.shape.base and self.used < self.shape.slots:
             return self.used, 0
-        if oldest is None:
+        oldest = ready[0] if ready else None
+        if oldest in held:
+            oldest = next((slot for slot in ready if slot not in held), None)
+        if oldest is None or oldest == ready[-1]:  # never the newest
             return None, 0
         if self.sequences[oldest] >= needed:
             return None, self.sequences[oldest]
@@ -63,7 +66,9 @@ class Pool:
 class Words:
     """The memory that a reader writes. Each word is loaded once, and believed as far as it can hurt that reader only."""
 
-    def __init__(self):
+    __slots__ = ("fd", "words32", "words64", "holds", "none")
+
+    def __init__(self, holds):
         self.fd = _memory.memory_file("frames-reader", at.WORDS)
         try:
             _memory.seal(self.fd, _SEALS)
@@ -72,16 +77,20 @@ class Words:
             os.close(self.fd)
             raise
         self.words32, self.words64 = page.cast("I"), page.cast("Q")
+        self.holds, self.none = self.words32[at.HOLD // 4:at.HOLD // 4 + holds], [0] * holds
 
 
 class Attached:
     """A reader as its writer sees it."""
 
+    __slots__ = ("line", "mode", "holds", "deadline", "living", "start", "evicted", "pid", "words", "event", "dead")
+
     def __init__(self, line, mode, holds, deadline, living):
         self.line, self.mode, self.holds, self.deadline = line, mode, holds, deadline
         self.living = living  # its pidfd, or -1
         self.start, self.evicted, self.pid = 0, False, 0
-        self.words = Words()
+        self.dead = False  # its words do not count any more
+        self.words = Words(holds)
         self.event = -1
         try:
             self.pid = struct.unpack("iii", line.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
@@ -95,8 +104,9 @@ class Attached:
         return self.start
 
     def held(self):
-        words = self.words.words32
-        return [h - 1 for h in words[at.HOLD // 4:at.HOLD // 4 + self.holds].tolist() if h]
+        """The slots that it says it holds, granted or not there as they may be."""
+        words = self.words.holds.tolist()
+        return [h - 1 for h in words if h] if words != self.words.none else ()
 
     def close(self):
         for fd in (self.event, self.words.fd, self.living):

@@ -8,7 +8,7 @@ import time
 
 from .. import _memory
 from .._fork import parents_only
-from .._memory import fence, order
+from .._memory import WEAK, fence
 from .._socket import BYE, EVICTED, HELLO, POOL, REFUSED, RELEASED, WELCOME, Messages, close_all, living, own_pidfd
 from . import _layout as at
 from ._errors import Evicted, Refused, WriterGone
@@ -16,6 +16,7 @@ from ._view import View
 
 MODES = {"latest": 1, "every": 2, "lossless": 3}
 _SLICE = 0.02  # for how long a sleep on the futex lasts before the connection is looked at
+_A_SLICE = _memory.duration(_SLICE)
 
 
 class Reader:
@@ -28,8 +29,10 @@ class Reader:
         self.mode, self.received, self.missed = mode, 0, 0
         self._options = (last, depth, holds, deadline)
         self._spin, self._futex, self._redial, self._fault = spin, wake == "futex", redial, _fault
+        self._latest, self._lossless = mode == "latest", mode == "lossless"
         self._miss = 0
         self._late = False
+        self._looked = 0.0
         self._closed = False
         self._line = self._view = None
         self._event = self._writer = -1  # the eventfd, and the writer's pidfd
@@ -75,9 +78,12 @@ class Reader:
             raise
         self._pools, self._over, self._evicted = [], None, False
         os.set_blocking(self._event, False)
-        self._want = head if last and head >= self._view.shape.first else head + 1
+        first = self._view.shape.first
+        self._want = head if last and head >= first else max(head + 1, first)
         self._view.mine64[at.CURSOR // 8] = self._want
-        self._poll = select.poll()
+        self._poll, self._living = select.poll(), select.poll()
+        if self._writer >= 0:
+            self._living.register(self._writer, select.POLLIN)
         for fd in self._fds():
             self._poll.register(fd, select.POLLIN)
             if self._epoll is not None:
@@ -125,17 +131,23 @@ class Reader:
 
     def _step(self):
         """Returns (frame, whether the channel has ended, and the bell to wait for), or takes some step and returns no bell."""
-        view, over = self._view, self._over
-        bell = view.words32[at.BELL // 4]
-        order()
-        closed = view.words32[at.CLOSED // 4]
-        order()
+        view, over, fault = self._view, self._over, self._fault
+        words = view.words32
+        bell = words[at.BELL // 4]
+        if WEAK:
+            fence()
+        closed = words[at.CLOSED // 4]
+        if WEAK:
+            fence()
         head = view.words64[at.HEAD // 8]
-        order()
-        self._at("next.looked")
-        frame = self._pick(view, head)
-        if frame is not None:
-            return frame, False, None
+        if WEAK:
+            fence()
+        if fault:
+            fault("next.looked")
+        if head >= self._want:
+            frame = self._pick(view, head)
+            if frame is not None:
+                return frame, False, None
         if self._evicted:
             raise Evicted("the writer waited for this reader for longer than its deadline")
         if closed == at.MOVED:
@@ -143,8 +155,10 @@ class Reader:
                 if self._over is not None:
                     raise WriterGone("the writer of the frames is gone")
                 self._hear(True)
-            self._view = self._pools.pop(0)
-            self._view.mine64[at.CURSOR // 8] = self._want
+            self._view = view = self._pools.pop(0)
+            if self._want < view.shape.first:
+                self._skip(view, view.shape.first)
+            view.mine64[at.CURSOR // 8] = self._want
             return None, False, None
         if closed == at.ENDED or over == "ended":
             return None, True, None
@@ -153,97 +167,109 @@ class Reader:
         return None, False, bell
 
     def _pick(self, view, head):
-        """Takes the frame that the mode wants next, of those up to head."""
-        if self._want < view.shape.first:
-            self._skip(view, view.shape.first)
+        """Takes the frame that the mode wants next, of those up to head, which is not before it."""
         depth = self._options[1]
         while head >= self._want:
             q = self._want
-            if self.mode == "latest":
+            if self._latest:
                 q = head
-            elif self.mode == "every" and depth:
-                q = max(q, head - depth + 1)
-            q = max(q, head - view.shape.entries + 1)  # the log has others in place of those before
-            frame = view.take(q, self._at, self._tell)
+            else:
+                if depth and not self._lossless:
+                    q = max(q, head - depth + 1)
+                q = max(q, head - view.shape.entries + 1)  # the log has others in place of those before
+            frame = view.take(q, self)
             if frame is not None:
-                self._skip(view, q)
+                if q != self._want:
+                    self._skip(view, q)
                 self._want = q + 1
                 frame.missed, self._miss = self._miss, 0
                 if self._late:
                     frame.flags |= 4
                     self._late = False
-                self._advance(view)
-                self._count(view, frame)
+                mine = view.mine64
+                if WEAK:
+                    fence()
+                mine[at.CURSOR // 8] = q + 1
+                if self._fault:
+                    self._fault("next.advanced")
+                if self._lossless:
+                    self._tell(view)
+                self.received += 1
+                mine[at.RECEIVED // 8] = self.received
+                age = time.monotonic_ns() - frame.published
+                view.mine32[at.AGES // 4 + (min(age.bit_length(), at.AGE_BUCKETS - 1) if age > 0 else 0)] += 1
                 return frame
-            if self.mode == "latest":
+            if self._latest:
                 newer = view.words64[at.HEAD // 8]
                 if newer == head:
                     raise OSError("the writer broke the rules: its newest frame is not there")
                 head = newer
-                order()
-            elif self.mode == "lossless":
+                if WEAK:
+                    fence()
+            elif self._lossless:
                 raise Evicted("the writer waited for this reader for longer than its deadline")
             else:
                 self._skip(view, q + 1)
         return None
 
     def _skip(self, view, to):
-        if to > self._want:
-            self._miss += to - self._want
-            self.missed += to - self._want
-            view.mine64[at.MISSED // 8] = self.missed
-            self._want = to
-            self._advance(view)
-
-    def _advance(self, view):
-        order()
-        view.mine64[at.CURSOR // 8] = self._want
-        self._at("next.advanced")
-        self._tell(view)
+        """Goes on to a later frame, and counts those between as missed."""
+        self._miss += to - self._want
+        self.missed += to - self._want
+        view.mine64[at.MISSED // 8] = self.missed
+        self._want = to
+        if WEAK:
+            fence()
+        view.mine64[at.CURSOR // 8] = to
+        if self._fault:
+            self._fault("next.advanced")
+        if self._lossless:
+            self._tell(view)
 
     def _tell(self, view):
-        """Wakes a writer that waits for this reader."""
-        if self.mode == "lossless":
-            fence()
-            if view.words32[at.WANTED // 4] and self._over is None and view is self._view:
-                try:
-                    self._line.send(RELEASED)
-                except OSError:
-                    pass  # full: the writer has been told; gone: nobody waits
-
-    def _count(self, view, frame):
-        self.received += 1
-        view.mine64[at.RECEIVED // 8] = self.received
-        age = max(time.monotonic_ns() - frame.published, 0)
-        view.mine32[at.AGES // 4 + min(age.bit_length(), at.AGE_BUCKETS - 1)] += 1
+        """Wakes a writer that waits for this reader, which is lossless."""
+        fence()
+        if view.words32[at.WANTED // 4] and self._over is None and view is self._view:
+            try:
+                self._line.send(RELEASED)
+            except OSError:
+                pass  # full: the writer has been told; gone: nobody waits
 
     def _wait(self, bell, timeout):
         view = self._view
         if self._spin:
             end = time.monotonic() + self._spin
-            words, index = view.words32, at.BELL // 4
+            word = view.bell
             while time.monotonic() < end:
                 for _ in range(20):
-                    if words[index] != bell:
+                    if word[0] != bell:
                         return
+        asleep, fault = view.mine32, self._fault
         if self._futex:
-            view.mine32[at.ASLEEP // 4] = at.ON_FUTEX
-            self._at("wait.asleep")
+            asleep[at.ASLEEP // 4] = at.ON_FUTEX
+            if fault:
+                fault("wait.asleep")
             # The fence is the call itself: the kernel compares behind a barrier.
-            _memory.futex_wait(view.bell_address, bell, _SLICE if timeout is None else min(timeout, _SLICE))
-            view.mine32[at.ASLEEP // 4] = 0
-            self._at("wait.woken")
-            self._look()
+            _memory.futex_wait(view.bell_address, bell, _A_SLICE if timeout is None or timeout > _SLICE else _memory.duration(timeout))
+            asleep[at.ASLEEP // 4] = 0
+            if fault:
+                fault("wait.woken")
+            now = time.monotonic()
+            if view.words32[at.BELL // 4] == bell or now - self._looked > _SLICE:
+                self._looked = now
+                self._look()
             return
-        view.mine32[at.ASLEEP // 4] = at.WANTS_EVENT
+        asleep[at.ASLEEP // 4] = at.WANTS_EVENT
         fence()
-        self._at("wait.asleep")
+        if fault:
+            fault("wait.asleep")
         if view.words32[at.BELL // 4] == bell:
             ready = self._poll.poll(None if timeout is None else timeout * 1000 + 1)
         else:
             ready = ()
-        view.mine32[at.ASLEEP // 4] = 0
-        self._at("wait.woken")
+        asleep[at.ASLEEP // 4] = 0
+        if fault:
+            fault("wait.woken")
         for fd, _ in ready:
             if fd == self._event:
                 self._drain()
@@ -252,11 +278,8 @@ class Reader:
 
     def _look(self):
         """Looks whether the writer has said something, or is gone."""
-        if self._writer >= 0 and self._over is None:
-            pidfd = select.poll()
-            pidfd.register(self._writer, select.POLLIN)
-            if pidfd.poll(0):
-                self._line.hang_up()
+        if self._writer >= 0 and self._over is None and self._living.poll(0):
+            self._line.hang_up()
         self._hear(False)
 
     def _drain(self):
@@ -386,7 +409,3 @@ class Reader:
     def __del__(self):
         if getattr(self, "_view", None) is not None:
             self.close()
-
-    def _at(self, point):
-        if self._fault is not None:
-            self._fault(point)

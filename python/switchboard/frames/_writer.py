@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The writer's side (docs/frames.md, sections 4 to 7)."""
 
+import contextlib
 import json
 import os
 import secrets
+import select
 import struct
 import threading
 import time
@@ -11,7 +13,7 @@ import time
 from .. import _memory
 from .._fork import parents_only
 from .._loop import loop
-from .._memory import fence, order
+from .._memory import WEAK, fence
 from .._socket import (BYE, EVICTED, HELLO, POOL, REFUSED, RELEASED, STATISTICS, WELCOME, Messages, OtherVersion,
                        close_all, living, own_pidfd)
 from . import _layout as at
@@ -22,6 +24,8 @@ from ._pool import Attached, Pool, Words, ages
 
 _HELLO_TIME = 10.0  # how long one who connects may take to say what it wants, before it may have to go
 _STRANGERS = 64  # how many connections there may be beside those of readers
+_LOOK = 0.001  # how often a writer looks itself whether those that hold something still live
+_OVER = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _MODES = {1: "latest", 2: "every", 3: "lossless"}
 
 
@@ -33,20 +37,25 @@ class Writer:
             raise ValueError("%d readers with %d holds: at least 1 of each, and at most %d and %d" % (readers, holds, at.MAX_READERS, at.MAX_HOLDS))
         self.name, self._slots, self._most, self._holds, self._patience, self._fault = name, slots, readers, holds, patience, _fault
         self._channel = secrets.token_bytes(16)
-        self._changed = threading.Condition(threading.RLock())  # its lock guards everything, and every step of the protocol
+        self._short = int.from_bytes(self._channel[:8], "little")
+        self._lock = threading.RLock()  # guards everything, and every step of the protocol
+        self._changed = threading.Condition(self._lock)
+        self._knocks = 0  # whether the background thread waits for the lock, which a thread that publishes all the time hardly leaves it
         self._readers, self._lines, self._waiting = [], {}, 0  # lines: since when, and the reader that it became
+        self._lives, self._looked = select.poll(), 0.0  # what tells of the end of readers, and when it was asked
         self._sequence = 0
         self._closed = False
         self._end = None  # ends what brings readers
         self._started = time.monotonic_ns()
-        self._counts = {"published": 0, "dropped": 0, "evicted": 0}
+        self._published = self._dropped = self._evicted = 0
         self._pool = self._new_pool(format, 1)
         self._own = own_pidfd()
         parents_only(self)
 
     def forked(self):
         self._closed = True
-        self._changed = threading.Condition(threading.RLock())  # another thread may have held the one that there was
+        self._lock = threading.RLock()  # another thread may have held the one that there was
+        self._changed = threading.Condition(self._lock)
 
     def _new_pool(self, format, epoch):
         if isinstance(format, str):
@@ -66,15 +75,17 @@ class Writer:
         end = None if timeout is None else time.monotonic() + timeout
         since = {}
         counted = False
-        with self._changed:
+        if self._knocks:
+            time.sleep(0.00002)  # or the lock would be taken again before the other thread runs
+        with self._lock:
             try:
                 while True:
                     if self._closed:
                         raise ValueError("the channel is closed")
                     pool = self._pool
-                    needed = min((r.needs() for r in self._readers if r.mode == "lossless"), default=1 << 64)
-                    order()
-                    held = {slot for r in self._readers for slot in r.held()}
+                    held, needed = self._holding()
+                    if held and time.monotonic() - self._looked > _LOOK and self._look():
+                        held, needed = self._holding()
                     slot, blocked = pool.choose(held, needed)
                     if slot is not None:
                         if self._take(pool, slot):
@@ -87,6 +98,7 @@ class Writer:
                         pool.words32[at.WANTED // 4] = 1
                         fence()
                         self._at("loan.wanted")
+                        self._look()
                     else:
                         pool.words32[at.WANTED // 4] = 1  # the pool may be another than the first time
                         fence()
@@ -97,21 +109,59 @@ class Writer:
                     if not self._waiting:
                         self._pool.words32[at.WANTED // 4] = 0
 
+    def _holding(self):
+        """Returns the slots that readers hold, and the first frame that a lossless one needs."""
+        held, needed = (), 1 << 64
+        for r in self._readers:
+            if r.dead:
+                continue
+            if r.mode == "lossless":
+                needed = min(needed, r.needs())
+                if WEAK:
+                    fence()
+            its = r.held()
+            if its:
+                held = held + its if held else its
+        return held, needed
+
+    def _look(self):
+        """Finds out which readers have ended, so that nothing waits for the background thread's turn. Returns whether one has."""
+        self._looked = time.monotonic()
+        over = {fd for fd, _ in self._lives.poll(0)}
+        new = [r for r in self._readers if not r.dead and over and (r.line.fileno() in over or r.living in over)]
+        for r in new:
+            r.dead = True  # the background thread is told the same, and forgets it
+        return bool(new)
+
     def _take(self, pool, slot):
         """Makes a slot one that is being written, unless a reader has come first."""
-        if pool.states[slot] == at.READY:
+        fault = self._fault
+        if pool.retired and slot in pool.retired:
+            pool.retired.remove(slot)
+        elif slot < pool.used:
+            if pool.ready[0] == slot:
+                pool.ready.popleft()
+            else:
+                pool.ready.remove(slot)
             pool.set(slot, at.RETIRED)
             fence()
-            self._at("loan.retired")
-            if any(slot in r.held() for r in self._readers):
-                return False
-        self._at("loan.checked")
+            if fault:
+                fault("loan.retired")
+            for r in self._readers:
+                if not r.dead and slot in r.held():
+                    pool.retired.append(slot)
+                    return False
+        else:
+            pool.used += 1
+        if fault:
+            fault("loan.checked")
         pool.generations[slot] = (pool.generations[slot] + 1) & 0xFFFFFFFF
         pool.set(slot, at.WRITING)
-        order()
-        pool.used = max(pool.used, slot + 1)
+        if WEAK:
+            fence()
         pool.loans += 1
-        self._at("loan.writing")
+        if fault:
+            fault("loan.writing")
         return True
 
     def _await(self, frame, since, end):
@@ -120,14 +170,14 @@ class Writer:
         now = time.monotonic()
         for r in self._readers:
             cursor = r.needs()
-            if r.mode != "lossless" or cursor > frame:
+            if r.dead or r.mode != "lossless" or cursor > frame:
                 continue
             if since.get(r, (None,))[0] != cursor:
                 since[r] = (cursor, now)
             left = r.deadline - (now - since[r][1])
             if left <= 0:
                 r.mode, r.evicted = "every", True
-                self._counts["evicted"] += 1
+                self._evicted += 1
                 self._say(r, EVICTED, b"the writer waited for this reader for longer than its deadline")
                 return
             least = left if least is None else min(least, left)
@@ -148,56 +198,78 @@ class Writer:
             return False
 
     def _publish(self, loan):
-        with self._changed:
-            pool, slot = loan._pool, loan._slot
+        with self._lock:
+            pool, slot, fault, q = loan._pool, loan._slot, self._fault, self._sequence + 1
             if self._closed:
                 raise ValueError("the channel is closed")
             if pool is not self._pool:
                 raise Reformatted("the format has changed since the slot was loaned")
-            q, s = self._sequence + 1, pool.shape
-            start = s.slots_at + slot * s.slot_size
-            header = at.pack_frame(loan, q, s.epoch, slot, pool.generations[slot], time.monotonic_ns(), loan.used, s.format)
+            generation = pool.generations[slot]
+            at.pack_frame(loan, q, pool, slot, generation, time.monotonic_ns())
+            self._sequence = pool.sequences[slot] = q
+            if fault:
+                fault("publish.header")
+            pool.ready.append(slot)
             pool.loans -= 1
-            self._sequence = q
-            pool.bytes[start:start + len(header)] = header
-            self._at("publish.header")
-            pool.sequences[slot] = pool.newest = q
             pool.set(slot, at.READY)
-            self._at("publish.ready")
-            order()
-            entry = pool.generations[slot] << 32 | slot
-            pool.words64[s.log_at // 8 + (q & (s.entries - 1))] = entry
-            self._at("publish.logged")
-            order()
-            pool.words64[at.NEWEST // 8] = entry
-            self._at("publish.newest")
-            order()
-            pool.words64[at.HEAD // 8] = q
-            self._at("publish.head")
+            if fault:
+                fault("publish.ready")
+            if WEAK:
+                fence()
+            words = pool.words64
+            entry = generation << 32 | slot
+            words[pool.log + (q & pool.mask)] = entry
+            if fault:
+                fault("publish.logged")
+            if WEAK:
+                fence()
+            words[at.NEWEST // 8] = entry
+            if fault:
+                fault("publish.newest")
+            if WEAK:
+                fence()
+            words[at.HEAD // 8] = q
+            if fault:
+                fault("publish.head")
             self._ring(pool)
-            self._at("publish.rung")
-            self._counts["published"] += 1
-            return int.from_bytes(self._channel[:8], "little"), q, slot, pool.generations[slot]
+            if fault:
+                fault("publish.rung")
+            self._published += 1
+            return self._short, q, slot, generation
 
     def _drop(self, loan):
-        with self._changed:
-            loan._pool.loans -= 1
-            self._counts["dropped"] += 1
-            if loan._pool is self._pool:
-                loan._pool.set(loan._slot, at.RETIRED)
+        with self._lock:
+            pool, slot = loan._pool, loan._slot
+            if slot in pool.ready:
+                return  # an exception came out of publish() when it was done
+            pool.loans -= 1
+            self._dropped += 1
+            if pool is self._pool:
+                pool.set(slot, at.RETIRED)
+                pool.retired.append(slot)
                 self._changed.notify_all()
 
     def _ring(self, pool):
-        """Tells readers that something changed. FUTEX_WAKE is the fence before their words are looked at."""
-        order()
-        pool.words32[at.BELL // 4] = (pool.words32[at.BELL // 4] + 1) & 0xFFFFFFFF
-        _memory.futex_wake(pool.mapping.address + at.BELL)
+        """Tells readers that something changed."""
+        if WEAK:
+            fence()
+        words = pool.words32
+        words[at.BELL // 4] = (words[at.BELL // 4] + 1) & 0xFFFFFFFF
+        fence()
+        sleepers = False
         for r in self._readers:
-            if r.words.words32[at.ASLEEP // 4] == at.WANTS_EVENT:
+            if r.dead:
+                continue
+            asleep = r.words.words32[at.ASLEEP // 4]
+            if asleep == at.ON_FUTEX:
+                sleepers = True
+            elif asleep == at.WANTS_EVENT:
                 try:
                     os.write(r.event, b"\1\0\0\0\0\0\0\0")
                 except BlockingIOError:
                     pass
+        if sleepers:
+            _memory.futex_wake(pool.mapping.address + at.BELL)
 
     def reformat(self, format):
         """Changes the format: readers follow when they have taken what there is."""
@@ -208,7 +280,7 @@ class Writer:
             pool = self._new_pool(format, old.shape.epoch + 1)
             words = {}
             for r in list(self._readers):
-                words[r] = Words()
+                words[r] = Words(r.holds)
                 if not self._say(r, POOL, struct.pack("<II", pool.shape.epoch, r.holds), (pool.fd, words[r].fd)):
                     self._detach(r)
             self._at("reformat.sent")
@@ -238,11 +310,24 @@ class Writer:
                 line.close()
                 return
             self._lines[line] = now, reader
-            loop.add(line.fileno(), lambda: self._heard(line, reader))  # with the lock: close() closes it
+            loop.add(line.fileno(), lambda: self._heard(line, reader), lambda: self._dead(reader))  # with the lock: close() closes it
+
+    @staticmethod
+    def _dead(reader):
+        for r in reader:
+            r.dead = True
+
+    @contextlib.contextmanager
+    def _turn(self):
+        """The lock, for the background thread, which loan() lets in."""
+        self._knocks += 1
+        with self._lock:
+            self._knocks -= 1
+            yield
 
     def _heard(self, line, reader):
         try:
-            while True:
+            while not any([r.dead for r in reader]):
                 message = line.receive(False)
                 if message is None:
                     return
@@ -253,17 +338,40 @@ class Writer:
                 elif not reader or kind != RELEASED or fds:
                     close_all(fds)
                     break
-                with self._changed:
+                with self._turn():
                     self._changed.notify_all()
         except OtherVersion:
             if not reader:
                 self._refuse(line, 64, "this writer speaks version 1 of the protocol of frames")
         except (EOFError, OSError):
             pass
-        with self._changed:
-            self._lose(line)
+        self._forget(line, reader)
+
+    def _forget(self, line, reader):
+        """Forgets a connection, and the reader that it became. What takes time, and other threads' turns, comes after the news."""
+        with self._turn():
+            known = self._lines.pop(line, None)
+            reader = [r for r in reader if r in self._readers]
             for r in reader:
-                self._detach(r)
+                self._remove(r)
+        if known is not None:
+            loop.remove(line.fileno())
+            line.close()
+        for r in reader:
+            self._let_go(r)
+
+    def _died(self, r):
+        r.dead = True
+        self._forget(r.line, [r])
+
+    def _remove(self, r):
+        """Takes a reader, and what it held, out of what counts."""
+        r.dead = True
+        self._readers.remove(r)
+        for fd in (r.line.fileno(), r.living):
+            if fd >= 0:
+                self._lives.unregister(fd)
+        self._changed.notify_all()
 
     @staticmethod
     def _refuse(line, code, why):
@@ -278,23 +386,23 @@ class Writer:
             loop.remove(line.fileno())
             line.close()
 
-    def _died(self, r):
-        with self._changed:
-            self._detach(r)
-
     def _detach(self, r):
-        """Forgets a reader, and with it what it held."""
+        """Forgets a reader that cannot be told what it must know."""
         if r in self._readers:
-            self._readers.remove(r)
+            self._remove(r)
             self._let_go(r)
             self._lose(r.line)
-            self._changed.notify_all()
 
     @staticmethod
     def _let_go(r):
         if r.living >= 0:
             loop.remove(r.living)
         r.close()
+
+    def _full(self):
+        if len(self._readers) >= self._most:
+            self._look()
+        return sum([not r.dead for r in self._readers]) >= self._most
 
     def _attach(self, line, payload, pidfd, reader):
         mode, holds, deadline, flags = struct.unpack("<IIII", payload)
@@ -305,15 +413,15 @@ class Writer:
             line.send(STATISTICS, struct.pack("<I", len(text)))
             line.sock.sendall(text)
             return False
-        with self._changed:
+        with self._turn():
             if self._closed:
                 close_all([pidfd] if pidfd >= 0 and mode in _MODES else [])
                 return False
             refusal = None
             if mode not in _MODES:
                 refusal = 64, "mode %d is unknown" % mode
-            elif len(self._readers) >= self._most:
-                refusal = 75, "the channel has %d readers already, which is all that it may have" % len(self._readers)
+            elif self._full():
+                refusal = 75, "the channel has %d readers already, which is all that it may have" % self._most
             if refusal:
                 close_all([pidfd] if pidfd >= 0 and mode in _MODES else [])
                 self._refuse(line, *refusal)
@@ -330,7 +438,9 @@ class Writer:
             self._at("attach.sent")
             self._readers.append(r)
             reader.append(r)
+            self._lives.register(line.fileno(), 0)  # of its hang-up it tells nevertheless
             if r.living >= 0:
+                self._lives.register(r.living, select.POLLIN)
                 loop.add(r.living, lambda: self._died(r))
             return True
 
@@ -338,14 +448,17 @@ class Writer:
         """Returns what the writer knows, in the form that `switchboard frames stats --json` prints."""
         with self._changed:
             f, readers = self.format, []
+            self._look()
             for r in self._readers:
+                if r.dead:
+                    continue
                 words = r.words.words64
                 readers.append({"pid": r.pid, "mode": r.mode, "held": len([h for h in r.held() if h < self._pool.shape.slots]),
                                 "behind": max(self._sequence - r.needs() + 1, 0), "received": words[at.RECEIVED // 8],
                                 "missed": words[at.MISSED // 8], "evicted": r.evicted, **ages(r.words)})
             result = {"name": self.name, "format": repr(f), "frame_bytes": f.size, "epoch": self._pool.shape.epoch, "slots": self._slots,
                       "slots_used": self._pool.used, "sequence": self._sequence, "age_ns": time.monotonic_ns() - self._started,
-                      "readers": readers, **self._counts}
+                      "readers": readers, "published": self._published, "dropped": self._dropped, "evicted": self._evicted}
             if f.fourcc:
                 result.update(fourcc=f.fourcc.to_bytes(4, "little").decode("latin-1"), width=f.width, height=f.height)
             return result
@@ -361,7 +474,7 @@ class Writer:
             for r in self._readers:
                 self._say(r, BYE, b"the writer has ended the channel")
                 self._let_go(r)
-            self._readers = []
+            self._readers, self._lives = [], select.poll()
             for line in list(self._lines):
                 self._lose(line)
             os.close(self._pool.fd)
