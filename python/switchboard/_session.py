@@ -105,22 +105,56 @@ def look_up(name, *, kind="any", version="", scope="", runtime_dir=None):
         return _entry(fields[3][-1])
 
 
+class Watch:
+    """What happens to the names of a pattern, for who waits for something else, too: its descriptor is readable when events() has some."""
+
+    def __init__(self, pattern="*", *, kind="any", runtime_dir=None):
+        self._session = Session(runtime_dir)
+        try:
+            _, _, self._id = self._session.call(_WATCH, encode(f1=pattern, f2=KINDS[kind]))
+        except BaseException:
+            self._session.close()
+            raise
+
+    def fileno(self):
+        return self._session.fileno()
+
+    @property
+    def pending(self):
+        """Whether events() has some although the descriptor is not readable."""
+        return bool(self._session.events)
+
+    def events(self):
+        """Waits for the next message of the broker; returns a list of what it says. ConnectionError: the broker is gone."""
+        op, id, body = self._session.event()
+        if id != self._id:
+            return []
+        if op == _OVERFLOW:
+            raise SwitchboardError(75, "events were lost: watch again")
+        if op == _SYNCED:
+            return [Event("synced", None, "")]
+        result = []
+        if op == _CHANGE:
+            for changed in decode(body).get(1, []):
+                f = decode(changed)
+                result.append(Event(_CHANGES.get(number(f, 1), "unknown"), _entry(f[2][-1]), text(f, 3)))
+        return result
+
+    def close(self):
+        self._session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
 def watch(pattern="*", *, kind="any", runtime_dir=None):
     """Yields an Event for each name that there is, then one of kind "synced", then what happens, as long as the broker lives."""
-    with Session(runtime_dir) as s:
-        _, _, id = s.call(_WATCH, encode(f1=pattern, f2=KINDS[kind]))
+    with Watch(pattern, kind=kind, runtime_dir=runtime_dir) as w:
         while True:
-            op, which, body = s.event()
-            if which != id:
-                continue
-            if op == _OVERFLOW:
-                raise SwitchboardError(75, "events were lost: watch again")
-            if op == _SYNCED:
-                yield Event("synced", None, "")
-            elif op == _CHANGE:
-                for changed in decode(body).get(1, []):
-                    f = decode(changed)
-                    yield Event(_CHANGES.get(number(f, 1), "unknown"), _entry(f[2][-1]), text(f, 3))
+            yield from w.events()
 
 
 def release(session, lease):

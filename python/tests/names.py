@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of package frames run with a broker: names, and channels by name, all in Python."""
 
+import asyncio
 import os
 import sys
 import threading
@@ -74,6 +75,69 @@ def channels():
     writers.pop().close()
 
 
+def waiting():
+    """Who waits for a writer waits for the broker's word, can give up, and can be ended."""
+    def value(r):
+        with r.next(10) as f:
+            return f.planes[0][0]
+
+    for wake in ("event", "futex"):
+        later(1)
+        with frames.open("com.example.again", rejoin=True, last=True, wake=wake) as r:
+            assert value(r) == 1
+            writers.pop().close()
+            for seconds in (0, 0.5):
+                before = voluntary()
+                try:
+                    r.next(seconds)
+                except TimeoutError:
+                    pass
+                else:
+                    raise AssertionError("there is no writer")
+            assert voluntary() - before < 30, "it asks again and again"
+            later(2)
+            assert value(r) == 2
+            writers.pop().close()
+            threading.Timer(0.05, r.close).start()
+            try:
+                r.next()
+            except ValueError:
+                pass
+            else:
+                raise AssertionError("it is closed")
+    asyncio.run(in_a_loop())
+
+
+def voluntary():
+    """How often this thread has waited for something."""
+    with open("/proc/thread-self/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("voluntary"))
+
+
+async def in_a_loop():
+    later(1)
+    r = await asyncio.get_running_loop().run_in_executor(None, lambda: frames.open("com.example.again", rejoin=True, last=True))
+    with r:
+        with await r.__anext__() as f:
+            assert f.planes[0][0] == 1
+        writers.pop().close()
+        for _ in range(2):
+            try:
+                await asyncio.wait_for(r.__anext__(), 0.05)
+            except asyncio.TimeoutError:
+                pass
+            else:
+                raise AssertionError("there is no writer")
+        later(2)
+        with await r.__anext__() as f:
+            assert f.planes[0][0] == 2
+        writers.pop().close()
+        try:
+            await asyncio.wait_for(r.__anext__(), 0.05)  # a thread waits, until the reader is closed
+        except asyncio.TimeoutError:
+            pass
+
+
 writers, threads = [], []
 
 
@@ -95,4 +159,5 @@ def later(value):
 if __name__ == "__main__":
     names()
     channels()
+    waiting()
     print("all is well")

@@ -20,6 +20,7 @@ from .. import _broker, _listener
 from ._errors import Evicted, NoSlot, Reformatted, Refused, TooManyHeld, WriterGone
 from ._format import BGRA, GRAY8, I420, NV12, RGBA, Colour, Format, Plane, Rate
 from ._frame import Frame, Loan
+from ._next_writer import NextWriter
 from ._reader import MODES, Reader
 from ._writer import Writer
 
@@ -54,23 +55,16 @@ def open(name, mode="latest", *, rejoin=False, runtime_dir=None, **options):
     if not rejoin:
         return Reader(_broker.dial(name, runtime_dir=runtime_dir), mode, **options)
 
-    def redial(timeout=None):
-        end = None if timeout is None else time.monotonic() + timeout
+    redial = NextWriter(name, runtime_dir)
+    try:
         while True:
             try:
-                return _broker.dial(name, runtime_dir=runtime_dir)
-            except _broker.SwitchboardError as e:
-                if e.code not in (69, 75):
-                    raise
-            if end is not None and time.monotonic() > end:
-                raise TimeoutError("nobody has the name %r" % name)
-            time.sleep(0.02)
-
-    while True:
-        try:
-            return Reader(redial(), mode, redial=redial, **options)
-        except WriterGone:
-            pass
+                return Reader(redial(), mode, redial=redial, **options)
+            except WriterGone:
+                pass
+    except BaseException:
+        redial.close()
+        raise
 
 
 def create(name, format, *, runtime_dir=None, **options):

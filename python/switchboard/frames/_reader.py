@@ -33,6 +33,7 @@ class Reader:
         self._miss = 0
         self._late = False
         self._looked = 0.0
+        self._coming = None  # the next writer, for who has a loop of asyncio
         self._closed = False
         self._line = self._view = None
         self._event = self._writer = -1  # the eventfd, and the writer's pidfd
@@ -312,12 +313,18 @@ class Reader:
 
     def _rejoin(self, end):
         self._leave()
-        while True:
+        while not self._closed:
             try:
                 self._join(self._redial(None if end is None else max(end - time.monotonic(), 0)))
             except WriterGone:
                 continue
+            except (OSError, ValueError):
+                if self._closed:
+                    raise ValueError("the reader is closed") from None
+                raise
             self._late = True
+            if self._closed:  # meanwhile
+                self._leave()
             return
 
     def _leave(self):
@@ -360,6 +367,9 @@ class Reader:
         """Ends reading, and gives back what is held."""
         if not self._closed:
             self._closed = True
+            stop = getattr(self._redial, "close", None)
+            if stop is not None:
+                stop()  # who waits for the next writer
             self._leave()
             if self._epoll is not None:
                 self._epoll.close()
@@ -387,11 +397,19 @@ class Reader:
 
         loop = asyncio.get_running_loop()
         while True:
+            if self._coming is not None:
+                coming = self._coming
+                try:
+                    await asyncio.shield(coming)  # who is cancelled can be followed by one who waits for the same
+                finally:
+                    if coming.done():
+                        self._coming = None
             try:
                 frame = self.poll()
             except (EOFError, WriterGone) as e:
                 if self._redial is not None:
-                    await loop.run_in_executor(None, self._rejoin, None)
+                    self._coming = loop.run_in_executor(None, self._rejoin, None)
+                    self._coming.add_done_callback(lambda f: f.cancelled() or f.exception())
                     continue
                 if isinstance(e, WriterGone):
                     raise
