@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import time
+from typing import Optional
 
 _HEADER = struct.Struct("<BBBBIQ")
 _ONE_WAY, _CONNECT = 4, 33
@@ -20,7 +21,7 @@ class SwitchboardError(OSError):
         self.code = code
 
 
-def runtime_dir():
+def runtime_dir() -> str:
     """The folder of the broker's sockets."""
     for name, below in (("SWITCHBOARD_RUNTIME_DIR", ""), ("XDG_RUNTIME_DIR", "switchboard")):
         if os.environ.get(name):
@@ -101,8 +102,15 @@ def _start(dir):
         raise SwitchboardError(done.returncode, "cannot start a broker: " + done.stderr.decode("utf-8", "replace").strip())
 
 
-def dial(name, *, version=None, scope=None, timeout=10.0, runtime_dir=None):
-    """Calls a name. Returns a connected socket; SwitchboardError says why not."""
+def dial(name: str, *, version: Optional[str] = None, scope: Optional[str] = None, timeout: float = 10.0,
+         runtime_dir: Optional[str] = None) -> socket.socket:
+    """Calls a name. Returns a connected Unix stream socket, whose other end is the program that has the name.
+
+    version: which versions will do, such as "^1.2". scope: the folder that it is to serve. timeout: in seconds, of all of it.
+    runtime_dir: the folder of the broker's sockets, if it is not that of runtime_dir().
+
+    SwitchboardError, by its code: 64 it is no name, 69 nobody has it, 75 nobody answers in time, 77 this user may not call it.
+    """
     line = "DIAL " + name
     if version:
         line += " version=" + version

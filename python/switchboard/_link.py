@@ -22,7 +22,10 @@ class Link:
         self._listening = False
 
     def open(self, channel="in", mode="latest", **options):
-        """Reads a channel of the other end; it waits until that has made it. WriterGone: nobody is there. Options: see frames.open."""
+        """Reads a channel of the other end; it waits until that has made it. Returns a Reader. WriterGone: nobody is there.
+
+        mode, or latest=True and so on, and other options: see frames.open().
+        """
         from .frames import Reader, WriterGone, chosen
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -38,7 +41,7 @@ class Link:
         return Reader(ours, chosen(mode, options), **options)
 
     def create(self, channel="out", format=None, **options):
-        """Makes a channel that the other end can open. Options: see frames.create."""
+        """Makes a channel that the other end can open. Returns a Writer. Options: see frames.create(). ValueError: there is one."""
         from .frames import Writer
 
         writer = Writer(format, name=channel, **options)
@@ -120,8 +123,11 @@ class Link:
 _parent = None
 
 
-def parent():
-    """The link to the process that started this one with a link (in Go: frames.Child)."""
+def parent() -> Link:
+    """The link to the process that started this one with a link (in Go: frames.Child).
+
+    RuntimeError: it was started without one: SWITCHBOARD_SOCKET_FD, a connected Unix socket that it inherits, is not set, or is none.
+    """
     global _parent
     if _parent is None:
         number = os.environ.get("SWITCHBOARD_SOCKET_FD") or os.environ.get("STREAMLIB_SOCKET_FD")

@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from typing import Optional
 
 from ._broker import SwitchboardError
 from ._session import claim, release
@@ -26,7 +27,7 @@ class Listener:
         self._lock = threading.Lock()  # guards what follows, and that nothing is opened once it is closed
         self._closed = False
 
-    def accept(self):
+    def accept(self) -> socket.socket:
         """Waits for the next caller. ValueError once the listener is closed."""
         while not self._closed:
             poll = select.poll()
@@ -104,6 +105,10 @@ class Listener:
             raise StopIteration from None
 
 
-def listen(name, *, version="", scope="", runtime_dir=None):
-    """Gives this program a name. Returns a Listener."""
+def listen(name: str, *, version: str = "", scope: str = "", runtime_dir: Optional[str] = None) -> Listener:
+    """Gives this program a name. Returns a Listener: iterate over it, or call accept().
+
+    version: such as "1.4.0". scope: the folder that it serves; others can have the name for others.
+    SwitchboardError: somebody has the name (code 75), or it is none (64).
+    """
     return Listener(name, version=version, scope=scope, runtime_dir=runtime_dir)

@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 from collections import namedtuple
+from typing import Iterator, Optional
 
 from ._broker import SwitchboardError, reach
 from ._protobuf import decode, encode, number, text
@@ -25,6 +26,12 @@ _CHANGES = {1: "appeared", 2: "changed", 3: "gone"}
 
 Entry = namedtuple("Entry", "lease name namespace kind state pid uid executable version scope path since connections")
 Event = namedtuple("Event", "kind entry reason")
+Entry.__doc__ = """A name, and who has it: the process, its uid and its executable are what the kernel says.
+
+kind: "service", "port", "network" or "channel". state: "active", "starting", "retiring" or "stopping". path: of its socket.
+since: seconds since 1970. connections: how many callers it has had; -1 or 0: not known.
+"""
+Event.__doc__ = """What happened: kind is "appeared", "changed", "gone", or "synced", which has no entry. reason: why it is gone."""
 
 
 class Session:
@@ -98,8 +105,11 @@ def _entry(body):
                  number(f, 12) / 1000, number(f, 13))
 
 
-def look_up(name, *, kind="any", version="", scope="", runtime_dir=None):
-    """Asks who has a name, without calling it. Returns an Entry."""
+def look_up(name: str, *, kind: str = "any", version: str = "", scope: str = "", runtime_dir: Optional[str] = None) -> Entry:
+    """Asks who has a name, without calling it. Returns an Entry; SwitchboardError with code 69: nobody has.
+
+    kind: "any", "service", "port", "network" or "channel". version, scope: as in dial().
+    """
     with Session(runtime_dir) as s:
         fields, _, _ = s.call(_LOOK_UP, encode(f1=name, f2=KINDS[kind], f3=version, f4=scope))
         return _entry(fields[3][-1])
@@ -150,8 +160,12 @@ class Watch:
         self.close()
 
 
-def watch(pattern="*", *, kind="any", runtime_dir=None):
-    """Yields an Event for each name that there is, then one of kind "synced", then what happens, as long as the broker lives."""
+def watch(pattern: str = "*", *, kind: str = "any", runtime_dir: Optional[str] = None) -> Iterator[Event]:
+    """Yields an Event for each name that there is, then one of kind "synced", then what happens, as long as the broker lives.
+
+    pattern: a name, or the beginning of names with * behind it. kind: as in look_up(). ConnectionError: the broker has ended.
+    SwitchboardError with code 75: events were lost, and the names are to be watched anew.
+    """
     with Watch(pattern, kind=kind, runtime_dir=runtime_dir) as w:
         while True:
             yield from w.events()

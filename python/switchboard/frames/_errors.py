@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""What can be wrong with a channel."""
 
 
 class WriterGone(ConnectionError):
@@ -14,15 +15,15 @@ class TooManyHeld(RuntimeError):
 
 
 class NoSlot(RuntimeError):
-    """Every slot is on loan."""
+    """Every slot is on loan: publish or drop one, or create the channel with more slots."""
 
 
 class Reformatted(RuntimeError):
-    """The format changed while the slot was on loan."""
+    """The format changed while the slot was on loan: it cannot be published. Take another."""
 
 
 class Refused(ConnectionError):
-    """The writer refuses the reader. code is one of sysexits.h."""
+    """The writer refuses the reader. code is one of sysexits.h: 64 usage, 75 it has all its readers."""
 
     def __init__(self, code, text):
         super().__init__("the writer refuses: " + text)

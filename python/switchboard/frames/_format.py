@@ -7,6 +7,9 @@ from collections import namedtuple
 Plane = namedtuple("Plane", "offset size stride rows")
 Rate = namedtuple("Rate", "num den")
 Colour = namedtuple("Colour", "primaries transfer matrix range")
+Plane.__doc__ = "Where a plane lies in its slot, in bytes: offset, size, stride (from row to row), and the number of rows; 0 rows: it has none."
+Rate.__doc__ = "Frames a second, as a fraction num/den; 0/0: not said."
+Colour.__doc__ = "Colour by the codes of ITU-T H.273: primaries, transfer, matrix; range is 0 (limited) or 1 (full). 2 is unspecified; all 0: not said."
 
 # Name: DRM's code, and for each plane: bytes for a group of pixels, how many pixels across and down make a group, and for numpy
 # the type and how many of it a pixel has.
@@ -61,17 +64,24 @@ def _up(n, to):
 
 
 class Format:
-    """What every frame of a channel looks like.
+    """What every frame of a channel looks like: a picture, or a tensor. Formats are compared by what they say, and do not change.
 
-    Format("BGRA", 1920, 1080) is a picture; the name is BGRA, RGBA, NV12, I420, GRAY8 and so on, or a code of DRM.
-    Format.parse("1920x1080@60:NV12") is one, too, and so is that text wherever a Format is wanted. Format(dtype="float32",
-    shape=(3, 224, 224)) is a tensor; a type of numpy will do. Format.bytes(n) is up to n bytes of any kind.
+    Format("BGRA", 1920, 1080): a picture. The name is BGRA, RGBA, NV12, I420, GRAY8 and so on, or a code of DRM, as a text or a number.
+    Format.parse("1920x1080@60:NV12"): one, too, and so is that text wherever a Format is wanted.
+    Format(dtype="float32", shape=(3, 224, 224)): a tensor. dtype may be a type of numpy or torch, and shape a number.
+    Format.bytes(n): up to n bytes of any kind.
 
-    rate: frames a second, a whole number, a Fraction, or (30000, 1001). planes: (stride, rows) of each, where they are not the usual.
-    strides: of a tensor, in bytes. ValueError: it cannot be.
+    rate: frames a second: a whole number, a Fraction, or (30000, 1001). colour: a Colour, or four numbers like it. modifier: of DRM.
+    planes: (stride in bytes, rows) of each, where they are not the usual: rows of pixels, padded to 64 bytes.
+    size: of a coded stream such as MJPG: the bytes of its largest frame. strides: of a tensor, in bytes; without them, in order of C.
+    ValueError: it cannot be.
     """
 
-    __slots__ = ("fourcc", "modifier", "width", "height", "rate", "colour", "planes", "type", "shape", "strides")
+    __slots__ = {
+        "fourcc": "The code of DRM, as a number; 0: a tensor.", "modifier": "Of DRM; 0 is linear.", "width": "In pixels; 0: a tensor.",
+        "height": "In pixels; 0: a tensor.", "rate": "A Rate: frames a second, as a fraction.", "colour": "A Colour.",
+        "planes": "A tuple of Plane: where each lies in its slot.", "type": "Of a tensor: (code, bits, lanes) as in DLPack; None: a picture.",
+        "shape": "Of a tensor.", "strides": "Of a tensor, in bytes."}
 
     def __init__(self, fourcc=None, width=0, height=0, *, rate=(0, 0), colour=(0, 0, 0, 0), modifier=0, planes=None, size=None,
                  dtype=None, shape=None, strides=None):
@@ -101,6 +111,7 @@ class Format:
 
     @classmethod
     def bytes(cls, n):
+        """Up to n bytes of any kind. How many of a frame are used: Loan.used, and the length of its plane."""
         return cls(dtype="uint8", shape=(n,))
 
     def _picture(self, fourcc, planes, size):
@@ -179,7 +190,7 @@ class Format:
         return kind, (p.rows, wide, many), (p.stride, item * many, item)
 
     def __eq__(self, other):
-        return isinstance(other, Format) and all(getattr(self, a) == getattr(other, a) for a in self.__slots__)
+        return isinstance(other, Format) and all(getattr(self, a) == getattr(other, a) for a in Format.__slots__)
 
     def __hash__(self):
         return hash((self.fourcc, self.width, self.height, self.type, self.shape, self.planes))

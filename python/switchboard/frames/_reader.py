@@ -5,6 +5,7 @@ import os
 import select
 import struct
 import time
+from typing import Optional
 
 from .. import _memory
 from .._fork import parents_only
@@ -12,6 +13,8 @@ from .._memory import WEAK, fence
 from .._socket import BYE, EVICTED, HELLO, POOL, REFUSED, RELEASED, WELCOME, Messages, close_all, living, own_pidfd
 from . import _layout as at
 from ._errors import Evicted, Refused, WriterGone
+from ._format import Format
+from ._frame import Frame
 from ._view import View
 
 MODES = {"latest": 1, "every": 2, "lossless": 3}
@@ -20,7 +23,13 @@ _A_SLICE = _memory.duration(_SLICE)
 
 
 class Reader:
-    """Frames of a channel. Iterate over it, or call next(). For one thread at a time; frames may be released by any."""
+    """Frames of a channel, as a writer sends them on a connected Unix socket, which it owns from then on. Options: see open().
+
+    Iterate over it, also with `async for`, or call next(); or poll(), with fileno(), in a loop of one's own. Iterating ends when the
+    writer has ended the channel. For one thread at a time; frames may be released by any, and close() may be called by any.
+
+    mode: as it was opened. received, missed: frames so far. channel: the channel's id, 16 bytes.
+    """
 
     def __init__(self, sock, mode="latest", *, last=False, depth=0, holds=0, deadline=0.0, spin=0.0, wake="event", redial=None,
                  _fault=None):
@@ -94,14 +103,15 @@ class Reader:
         return [fd for fd in (self._event, self._line.fileno(), self._writer) if fd >= 0]
 
     @property
-    def format(self):
-        """The format of the frames that come now."""
+    def format(self) -> Format:
+        """The Format of the frames that come now. Each frame has its own, since it may change."""
         return self._view.shape.format
 
-    def next(self, timeout=None):
-        """Waits for the next frame, as the mode has it, and holds it.
+    def next(self, timeout: Optional[float] = None) -> Optional[Frame]:
+        """Waits for the next frame, as the mode has it, and holds it. None: the writer has ended the channel.
 
-        None: the writer has ended the channel. TimeoutError; WriterGone, after all that it published; Evicted; TooManyHeld.
+        timeout: in seconds; 0 does not wait. TimeoutError: no frame came. WriterGone: the writer died; what it had published came before.
+        Evicted: it did not wait for this lossless reader any longer. TooManyHeld: release one first. ValueError: the reader is closed.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -335,7 +345,7 @@ class Reader:
         self._event = self._writer = -1
         self._over = self._over or "gone"  # until there is another one
 
-    def fileno(self):
+    def fileno(self) -> int:
         """A descriptor for a loop of one's own: when poll() returned None, it becomes readable as soon as poll() is worth calling again."""
         if self._epoll is None:
             self._epoll = select.epoll()
@@ -343,8 +353,11 @@ class Reader:
                 self._epoll.register(fd, select.EPOLLIN)
         return self._epoll.fileno()
 
-    def poll(self):
-        """Returns the next frame if there is one, else None. EOFError: the writer has ended the channel; else as next()."""
+    def poll(self) -> Optional[Frame]:
+        """Returns the next frame if there is one, else None. EOFError: the writer has ended the channel; else as next().
+
+        It neither waits nor goes on to the next writer of a name.
+        """
         if self._closed:
             raise ValueError("the reader is closed")
         while True:
@@ -364,7 +377,7 @@ class Reader:
                 return None
 
     def close(self):
-        """Ends reading, and gives back what is held."""
+        """Ends reading, and gives back what is held. Who waits in next() gets a ValueError."""
         if not self._closed:
             self._closed = True
             stop = getattr(self._redial, "close", None)

@@ -9,6 +9,7 @@ import select
 import struct
 import threading
 import time
+from typing import Optional, Union
 
 from .. import _memory
 from .._fork import parents_only
@@ -30,7 +31,10 @@ _MODES = {1: "latest", 2: "every", 3: "lossless"}
 
 
 class Writer:
-    """The side of a channel that has the memory. Its methods may be called from any thread."""
+    """The side of a channel that has the memory. Options: see create(), which gives it a name; serve() gives it readers without one.
+
+    Its methods may be called from any thread. A channel whose writer is dropped without close() goes on until the program ends.
+    """
 
     def __init__(self, format, *, slots=4, readers=at.MAX_READERS, holds=4, patience=10.0, name="", _fault=None):
         if not (1 <= readers <= at.MAX_READERS and 1 <= holds <= at.MAX_HOLDS):
@@ -63,15 +67,20 @@ class Writer:
         return Pool(at.Shape.new(format, self._slots, self._most * self._holds, self._channel, epoch, self._sequence + 1))
 
     @property
-    def closed(self):
+    def closed(self) -> bool:
+        """Whether it was closed."""
         return self._closed
 
     @property
-    def format(self):
+    def format(self) -> Format:
+        """The Format of the slots that are loaned now."""
         return self._pool.shape.format
 
-    def loan(self, timeout=None):
-        """Returns a slot to be filled. It waits only for lossless readers; TimeoutError if that takes too long."""
+    def loan(self, timeout: Optional[float] = None) -> Loan:
+        """Returns a slot to be filled. It waits only for lossless readers, for each up to its deadline.
+
+        timeout: in seconds. TimeoutError: it took longer. NoSlot: all are on loan. ValueError: the channel is closed.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         since = {}
         counted = False
@@ -271,8 +280,8 @@ class Writer:
         if sleepers:
             _memory.futex_wake(pool.mapping.address + at.BELL)
 
-    def reformat(self, format):
-        """Changes the format: readers follow when they have taken what there is."""
+    def reformat(self, format: Union[Format, str]) -> None:
+        """Changes the format: readers follow when they have taken what there is. Loans of the old one cannot be published any more."""
         with self._changed:
             if self._closed:
                 raise ValueError("the channel is closed")
@@ -444,8 +453,8 @@ class Writer:
                 loop.add(r.living, lambda: self._died(r))
             return True
 
-    def stats(self):
-        """Returns what the writer knows, in the form that `switchboard frames stats --json` prints."""
+    def stats(self) -> dict:
+        """Returns what the writer knows, in the form that `switchboard frames stats --json` prints: numbers of frames and bytes, ns."""
         with self._changed:
             f, readers = self.format, []
             self._look()
