@@ -29,7 +29,7 @@ Event = namedtuple("Event", "kind entry reason")
 Entry.__doc__ = """A name, and who has it: the process, its uid and its executable are what the kernel says.
 
 kind: "service", "port", "network" or "channel". state: "active", "starting", "retiring" or "stopping". path: of its socket.
-since: seconds since 1970. connections: how many callers it has had; -1 or 0: not known.
+since: when it was claimed, in seconds since 1970. connections: open ones, as far as the broker knows.
 """
 Event.__doc__ = """What happened: kind is "appeared", "changed", "gone", or "synced", which has no entry. reason: why it is gone."""
 
@@ -163,7 +163,7 @@ class Watch:
 def watch(pattern: str = "*", *, kind: str = "any", runtime_dir: Optional[str] = None) -> Iterator[Event]:
     """Yields an Event for each name that there is, then one of kind "synced", then what happens, as long as the broker lives.
 
-    pattern: a name, or the beginning of names with * behind it. kind: as in look_up(). ConnectionError: the broker has ended.
+    pattern: a name; "com.example.*", everything below com.example; or "*", everything. kind: as in look_up(). ConnectionError: the broker has ended.
     SwitchboardError with code 75: events were lost, and the names are to be watched anew.
     """
     with Watch(pattern, kind=kind, runtime_dir=runtime_dir) as w:

@@ -3,9 +3,12 @@
 
 import ast
 import asyncio
+import ctypes
 import fractions
 import gc
 import os
+import re
+import signal
 import socket
 import struct
 import subprocess
@@ -16,8 +19,8 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
-from switchboard import Link, frames
-from switchboard.frames import Format, Reader, Writer
+from switchboard import Link, _memory, frames
+from switchboard.frames import Format, Reader, Writer, _dlpack
 
 try:
     import numpy
@@ -280,6 +283,124 @@ class Frames(unittest.TestCase):
         with Writer(SMALL) as w:
             self.assertEqual(asyncio.run(main(w, [connected(w), connected(w)])), [[0, 1, 2, 3, 4]] * 2)
 
+    def test_loop_of_ones_own(self):
+        """The example of docs/frames.md, as it stands there."""
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "frames.md"), encoding="utf-8") as f:
+            names = {}
+            exec(re.search("```python\n(import asyncio\n.*?)```", f.read(), re.DOTALL)[1], names)
+
+        async def main(w, r, seen):
+            over = names["watch"](r, lambda f: seen.append(f.planes[0][0]))
+            for n in range(20):
+                publish(w, n)
+                while len(seen) <= n:
+                    await asyncio.sleep(0)
+                if n % 5 == 0:
+                    w.reformat(Format.bytes(n + 1))
+            w.close()
+            return await over
+
+        with Writer(SMALL) as w, connected(w) as r:
+            seen = []
+            self.assertIsInstance(asyncio.run(asyncio.wait_for(main(w, r, seen), 30)), EOFError)
+            self.assertEqual(seen, list(range(20)))
+
+    def test_interrupted(self):
+        """A signal ends the sleep of a reader, which can go on afterwards."""
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+        for wake in ("event", "futex"):
+            with Writer(SMALL) as w, connected(w, wake=wake) as r:
+                for n in range(3):
+                    with self.assertRaises(KeyboardInterrupt):
+                        threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+                        r.next(30)
+                    self.assertEqual(r._view.mine32[0], 0)
+                    publish(w, n)
+                    with r.next(30) as f:
+                        self.assertEqual((f.planes[0][0], f.missed), (n, 0))
+                self.assertEqual(w.stats()["readers"][0]["held"], 0)
+
+    def test_views_kept(self):
+        """What is kept of a frame that was released says so, or, as a part of it, is memory that is still there."""
+        with Writer(Format("NV12", 32, 16), slots=2) as w, connected(w) as r:
+            loan = w.loan()
+            planes = loan.planes
+            planes[0][0] = 7
+            loan.publish()
+            self.assertEqual(loan.planes, ())
+            f = r.next(10)
+            kept, part = f.planes, f.planes[0][:4]
+            f.release()
+            f.release()
+            self.assertEqual(f.planes, ())
+            self.assertIn("released", repr(f))
+            for plane in planes + kept:
+                for use in (lambda: plane[0], lambda: bytes(plane), lambda: memoryview(plane), lambda: plane.cast("b")):
+                    with self.assertRaises(ValueError):
+                        use()
+            with self.assertRaises(TypeError):
+                part[0] = 1
+            w.close()
+            r.close()
+            del f, loan, planes, kept, plane, use, w, r
+            gc.collect()
+            self.assertEqual(len(bytes(part)), 4)
+
+    def test_dlpack_without_numpy(self):
+        def exported(thing, version):
+            capsule = thing.__dlpack__(max_version=version)
+            pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
+            if version:
+                t = _dlpack._Versioned.from_address(pointer(capsule, b"dltensor_versioned")).tensor
+            else:
+                t = _dlpack._Managed.from_address(pointer(capsule, b"dltensor")).tensor
+            self.assertEqual((t.ndim, t.shape[:2], t.strides[:2], t.dtype.bits, t.device.type), (2, [3, 5], [5, 1], 16, 1))
+            return list((ctypes.c_int16 * 15).from_address(t.data + t.byte_offset))
+
+        with Writer(Format(dtype="int16", shape=(3, 5))) as w, connected(w) as r:
+            for n in range(3):  # in one slot after the other
+                numbers = list(range(n, n + 15))
+                with w.loan() as loan:
+                    loan.planes[0][:] = struct.pack("<15h", *numbers)
+                    self.assertEqual((exported(loan, None), exported(loan, (1, 0))), (numbers, numbers))
+                with r.next(10) as f:
+                    self.assertEqual((exported(f, None), exported(f, (1, 0))), (numbers, numbers))
+                    self.assertEqual(f.__dlpack_device__(), (1, 0))
+            self.assertEqual(_dlpack._exported, {})
+        with Writer("4x2:NV12") as w, self.assertRaises(BufferError):
+            w.loan().__dlpack__()
+
+    def test_death_is_seen_by_the_writer(self):
+        """What a reader held, or still needed, is free although no other thread of the writer has its turn."""
+        with Writer(SMALL, slots=3, readers=2, holds=1, patience=60) as w:
+            other = connected(w)
+            for mode in ("every", "lossless"):
+                publish(w, 1)
+                r = connected(w, mode, last=True, deadline=60)
+                slot = r.next(10).slot
+                while len(w.stats()["readers"]) < 2:
+                    time.sleep(0.001)
+                with w._lock:  # the other thread cannot do more than it does without
+                    r._line.hang_up()
+                    slots, end = [], time.monotonic() + 30
+                    while slot not in slots[5:] and time.monotonic() < end:
+                        loan = w.loan(30)
+                        slots.append(loan._slot)
+                        loan.publish()
+                    self.assertIn(slot, slots)
+                    self.assertEqual(len(w.stats()["readers"]), 1)
+                r.close()
+            other.close()
+
+    def test_fence_within_a_fence(self):
+        if _memory.fence is _memory._fence_by_call:
+            self.skipTest("SKIP: here it is a system call")
+        _memory._take(False)
+        try:
+            _memory.fence()  # as of a finalizer, in the middle of one
+        finally:
+            _memory._give()
+
     def test_link(self):
         a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with Link(a) as one, Link(b) as other:
@@ -522,7 +643,6 @@ class Arrays(unittest.TestCase):
             self.assertEqual(a[1, 2], 77)
             del a
             gc.collect()
-            from switchboard.frames import _dlpack
             self.assertEqual(_dlpack._exported, {})
             loan.publish()
             f = r.next(1)

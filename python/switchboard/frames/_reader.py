@@ -260,9 +260,10 @@ class Reader:
             asleep[at.ASLEEP // 4] = at.ON_FUTEX
             if fault:
                 fault("wait.asleep")
-            # The fence is the call itself: the kernel compares behind a barrier.
-            _memory.futex_wait(view.bell_address, bell, _A_SLICE if timeout is None or timeout > _SLICE else _memory.duration(timeout))
-            asleep[at.ASLEEP // 4] = 0
+            try:  # The fence is the call itself: the kernel compares behind a barrier.
+                _memory.futex_wait(view.bell_address, bell, _A_SLICE if timeout is None or timeout > _SLICE else _memory.duration(timeout))
+            finally:  # a signal may raise an exception
+                asleep[at.ASLEEP // 4] = 0
             if fault:
                 fault("wait.woken")
             now = time.monotonic()
@@ -271,14 +272,15 @@ class Reader:
                 self._look()
             return
         asleep[at.ASLEEP // 4] = at.WANTS_EVENT
-        fence()
-        if fault:
-            fault("wait.asleep")
-        if view.words32[at.BELL // 4] == bell:
-            ready = self._poll.poll(None if timeout is None else timeout * 1000 + 1)
-        else:
-            ready = ()
-        asleep[at.ASLEEP // 4] = 0
+        ready = ()
+        try:
+            fence()
+            if fault:
+                fault("wait.asleep")
+            if view.words32[at.BELL // 4] == bell:
+                ready = self._poll.poll(None if timeout is None else timeout * 1000 + 1)
+        finally:
+            asleep[at.ASLEEP // 4] = 0
         if fault:
             fault("wait.woken")
         for fd, _ in ready:
