@@ -127,9 +127,9 @@ def pack_frame(info, sequence, pool, slot, generation, published):
         pool.bytes[start + FRAME:start + FRAME + length] = metadata
     try:
         pool.fields.pack_into(
-            pool.bytes, start, b"FRM1", FRAME, sequence, pool.shape.epoch, slot, generation, info.flags, info.timestamp or published, published,
-            info.duration, *(info.crop or _ZEROS), info.transform, length, *(info.answers or _ZEROS), *(info.colour or _ZEROS), len(pool.ranges),
-            *(pool.usual if info.used == pool.sizes else plane_fields(pool.format, info.used)))
+            pool.bytes, start, b"FRM1", FRAME, sequence, pool.shape.epoch, slot, generation, info.flags, info.timestamp or published,
+            published, info.duration, *(info.crop or _ZEROS), info.transform, length, *(info.answers or _ZEROS), *(info.colour or _ZEROS),
+            len(pool.ranges), *(pool.usual if info.used == pool.sizes else plane_fields(pool.format, info.used)))
     except struct.error as e:
         raise ValueError("a field of the frame cannot be: %s (times are whole nanoseconds)" % e) from None
 
