@@ -178,7 +178,7 @@ type testBroker struct {
 func startBroker(t *testing.T, o brokerOptions) *testBroker {
 	t.Helper()
 	dir := filepath.Join(shortTemp(t), "run")
-	if o.UID != 0 {
+	if o.UID != 0 && os.Geteuid() == 0 { // else it is the present user
 		for d := filepath.Dir(dir); strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
 			if err := os.Chown(d, o.UID, o.UID); err != nil {
 				t.Fatal(err)

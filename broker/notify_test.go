@@ -159,7 +159,8 @@ func TestNotifyDeepFolder(t *testing.T) {
 	t.Parallel()
 	s := newServices(t)
 	s.add("up.toml", s.shell("up", "listener", notifying, roleVariable+`=notifier "$1"; exec sleep 1000`, s.exe))
-	dir := filepath.Join(shortTemp(t), strings.Repeat("x", 60), "run")
+	temp := shortTemp(t)
+	dir := filepath.Join(temp, strings.Repeat("x", max(76-len(temp), 1)), "run")
 	b := startBrokerIn(t, dir, brokerOptions{Services: []string{s.dir}})
 	s.endBackends(b)
 	if v := verdict(t, dial(t, b.dir, "DIAL up\n")); !strings.HasPrefix(v, "AT ") {
