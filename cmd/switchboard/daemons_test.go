@@ -219,7 +219,7 @@ func buildExample(t *testing.T, k *desk) {
 	t.Helper()
 	program := filepath.Join(k.home, "grpc-example")
 	k.replace("/usr/local/bin/grpc-example", program)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*daemonPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*daemonPatience) // with nothing in the cache, beside all other tests
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "../../examples/grpc").CombinedOutput(); err != nil {
 		t.Fatalf("the example cannot be built: %v\n%s", err, out)

@@ -33,8 +33,10 @@ type lab struct {
 }
 
 // newLab builds the programs, and ends what they left running with the test.
-func newLab(t *testing.T, ctx context.Context) *lab {
+func newLab(t *testing.T) *lab {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // with nothing in the cache, beside all other tests
+	defer cancel()
 	dir := guesttest.Folder(t)
 	// Programs of their own, as they are installed; not the test's, which may have the race detector in it.
 	out, err := exec.CommandContext(ctx, "go", "build", "-o", dir, "../switchboard", "../switchboard-network").CombinedOutput()

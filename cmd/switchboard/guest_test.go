@@ -21,9 +21,9 @@ import (
 func TestGuests(t *testing.T) {
 	guesttest.Require(t)
 	t.Parallel()
+	l := newLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	l := newLab(t, ctx)
 	at := []place{{"the gateway's address", serveOn(t, netip.MustParseAddr("127.0.0.1")), netip.Addr{}}}
 	if a := outside(t); a.IsValid() {
 		at = append(at, place{"an address outside", serveOn(t, a), a})

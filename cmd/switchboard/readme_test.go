@@ -122,7 +122,7 @@ type reader struct{ dir, clone, path, home string }
 // command makes a process that ends with the test, as do those that it starts.
 func (r reader) command(t *testing.T, program string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*scriptTimeout) // a build takes its time on a busy machine
+	ctx, cancel := context.WithTimeout(context.Background(), 8*scriptTimeout) // it may build everything, with nothing in the cache, beside all other tests
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Stderr = r.clone, os.Stderr

@@ -206,8 +206,10 @@ func TestStatus(t *testing.T) {
 
 func TestBadShim(t *testing.T) {
 	t.Parallel()
+	able := launcher(t, Config{})
+	launched(t, able, shell(t, Native, "true"), nil).exit(t)
+	parent := able.groups.parent // "": this user makes none
 	l := launcher(t, Config{Shim: "/does/not/exist"})
-	parent := l.groups.parent
 	p, err := l.Start(shell(t, Native, "true"), nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "cannot start /does/not/exist") {
 		t.Error(p, err)

@@ -22,6 +22,8 @@
 
 #include "bootstrap.h"
 
+#include <sys/resource.h>
+
 struct outcome { long closed, answered; };
 
 /* Reads what comes until nothing is left; wait says that something must come. */
@@ -313,6 +315,11 @@ static int hostile(const char *path, const char *kind, int count)
 			fail("check_in", code, 0);
 	} else if (strcmp(kind, "flood") && strcmp(kind, "idle")) {
 		return 64;
+	}
+	struct rlimit files; /* the usual limit is below what is opened here */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	for (int i = 0; i < count; i++) {
 		bs_open(&b, path);
