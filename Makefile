@@ -29,7 +29,7 @@ demo: ## the ten-second tour
 	$(GO) run ./cmd/switchboard demo
 
 test: deps ## all tests, with the race detector
-	$(GO) test $(RACE) -timeout 10m $(TEST)
+	$(GO) test $(RACE) -timeout 15m $(TEST)
 
 soak: deps ## frames for SOAK (10m): 32 readers in Go and Python, killed at every step, slow, stopped and mad; then 1,000 kills of each kind
 	SWITCHBOARD_TEST_SOAK=$(SOAK) $(GO) test $(RACE) -v -count=1 -timeout 60m -run Soak ./frames

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -82,7 +81,7 @@ func TestMadCursor(t *testing.T) {
 	}
 }
 
-// TestFullEvent: a reader that makes writes to its eventfd wait holds the writer up until its connection ends, and no longer.
+// TestFullEvent: a reader that has writes to its eventfd wait does not hold the writer up.
 func TestFullEvent(t *testing.T) {
 	w := newWriter(t, small)
 	r := attach(t, w, ByEvent())
@@ -92,16 +91,9 @@ func TestFullEvent(t *testing.T) {
 		noError(t, err)
 	}))
 	r.view.words.asleep.Store(wantsEvent)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		publish(t, w, 1)
-	}()
-	for w.pool.head.Load() == 0 {
-		runtime.Gosched()
-	}
+	publish(t, w, 1)
+	publish(t, w, 2)
 	noError(t, r.Close())
-	<-done
 }
 
 // TestWordsCannotShrink: a writer that touches the words of a reader must not be killed by it.
