@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/switchboard-ipc/switchboard/internal/serverlog"
 	"github.com/switchboard-ipc/switchboard/mach"
 	"github.com/switchboard-ipc/switchboard/network"
 	"github.com/switchboard-ipc/switchboard/network/config"
@@ -98,7 +99,7 @@ func (s *server) serve(ctx context.Context) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	log := newLogger(s.app.stderr, s.logFormat, &s.logLevel)
+	log := serverlog.New(s.app.stderr, s.logFormat, &s.logLevel)
 	driver, why, err := network.ChooseDriver(s.driver, log)
 	if err != nil {
 		return &codeError{exitUsage, fmt.Errorf("--driver: %w", err)}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/switchboard-ipc/switchboard/internal/terminal"
 )
 
 // stepLimit is the time one step may take before it counts as failed.
@@ -67,7 +69,7 @@ func (a *app) demo(ctx context.Context, asJSON bool) error {
 	if asJSON {
 		out = io.Discard
 	}
-	report := takeTour(ctx, t, tablePrinter{out: out, colour: wantsColour(out)})
+	report := takeTour(ctx, t, tablePrinter{out: out, colour: terminal.WantsColour(out)})
 	if err := t.end(); err != nil {
 		report.OK = false
 		a.say("%v", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/switchboard-ipc/switchboard/frames"
 	"github.com/switchboard-ipc/switchboard/internal/picture"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
+	"github.com/switchboard-ipc/switchboard/internal/terminal"
 )
 
 type viewFlags struct {
@@ -44,7 +45,7 @@ a second, how old they are when they are read (latency), and how many it dropped
 }
 
 func (a *app) view(ctx context.Context, name string, flags viewFlags) error {
-	v := &viewer{app: a, name: name, sixel: flags.sixel, pause: time.Second / time.Duration(max(flags.rate, 1)), terminal: isTerminal(a.stdout)}
+	v := &viewer{app: a, name: name, sixel: flags.sixel, pause: time.Second / time.Duration(max(flags.rate, 1)), terminal: terminal.Is(a.stdout)}
 	if !v.terminal && flags.frames == 0 {
 		flags.frames = 1
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/internal/serverlog"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -111,7 +112,7 @@ func (s *server) serve(ctx context.Context) error {
 		output = &logFile{dir: s.dir}
 	}
 	s.level.Set(settings.Log.Level)
-	s.log = newLogger(output, settings.Log.Format, &s.level)
+	s.log = serverlog.New(output, string(settings.Log.Format), &s.level)
 	services = append(services, settings.Services...)
 	addresses, err := runningProcess(s.addresses, settings.RunningProcess)
 	if err != nil {

@@ -4,28 +4,13 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"time"
-
-	"github.com/lmittmann/tint"
 )
 
 // logLimit is the size beyond which the log of a broker is put aside when the next one begins.
 const logLimit = 1 << 20
-
-// newLogger makes the log of serve: text for people on a terminal, JSON lines elsewhere.
-func newLogger(w io.Writer, format logFormat, level slog.Leveler) *slog.Logger {
-	if format == "text" || format != "json" && isTerminal(w) {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{
-			Level: level, TimeFormat: time.TimeOnly, NoColor: !wantsColour(w),
-		}))
-	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
-}
 
 // logFile is the log of a broker without a terminal or an output: log/broker.log in its folder. It comes to be with
 // the first line, because the folder is the broker's to make and to check. Not safe for concurrent use: slog's
