@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // settled is the age at which a change is trusted to be the last of its moment: the clock of files is coarse, and a
@@ -105,7 +107,7 @@ func (f *cachedFolder) refresh() {
 	if err != nil {
 		f.forget()
 		if !errors.Is(err, fs.ErrNotExist) {
-			f.err = systemError(f.path, "look at the folder", err)
+			f.err = keyline.SystemError(f.path, "look at the folder", err)
 		}
 		return
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // systemFolder has the definitions of a machine's administrator.
@@ -80,7 +82,7 @@ func listFolder(folder string) ([]File, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, systemError(folder, "read the folder", err)
+		return nil, keyline.SystemError(folder, "read the folder", err)
 	}
 	var files []File
 	for _, e := range entries {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 const (
@@ -49,19 +51,19 @@ func load(path string, uid int) (Definition, stamp, error) {
 	// Without O_NONBLOCK, a pipe that took the file's place meanwhile would be waited for.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return Definition{}, stamp{}, systemError(path, "open it", err)
+		return Definition{}, stamp{}, keyline.SystemError(path, "open it", err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return Definition{}, stamp{}, systemError(path, "look at it", err)
+		return Definition{}, stamp{}, keyline.SystemError(path, "look at it", err)
 	}
 	if reason := inspectFile(info, uid); reason != "" {
 		return Definition{}, stamp{}, &Error{File: path, Reason: reason}
 	}
 	data, err := io.ReadAll(io.LimitReader(file, MaxSize+1))
 	if err != nil {
-		return Definition{}, stamp{}, systemError(path, "read it", err)
+		return Definition{}, stamp{}, keyline.SystemError(path, "read it", err)
 	}
 	if len(data) > MaxSize {
 		return Definition{}, stamp{}, &Error{File: path, Reason: tooLarge}
@@ -77,7 +79,7 @@ func inspect(path string, uid int) (stamp, error) {
 	at := path
 	for range maxLinks {
 		if reason, err := inspectFolder(filepath.Dir(at), uid); err != nil {
-			return stamp{}, systemError(path, "look at its folder", err)
+			return stamp{}, keyline.SystemError(path, "look at its folder", err)
 		} else if reason != "" {
 			return stamp{}, &Error{File: path, Reason: reason}
 		}
@@ -86,7 +88,7 @@ func inspect(path string, uid int) (stamp, error) {
 			if at != path && errors.Is(err, fs.ErrNotExist) {
 				return stamp{}, &Error{File: path, Reason: fmt.Sprintf("it is a link to %q, where nothing is: change or remove it", at)}
 			}
-			return stamp{}, systemError(path, "look at it", err)
+			return stamp{}, keyline.SystemError(path, "look at it", err)
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
 			if reason := inspectFile(info, uid); reason != "" {
@@ -96,7 +98,7 @@ func inspect(path string, uid int) (stamp, error) {
 		}
 		to, err := os.Readlink(at)
 		if err != nil {
-			return stamp{}, systemError(path, "read the link", err)
+			return stamp{}, keyline.SystemError(path, "read the link", err)
 		}
 		if !filepath.IsAbs(to) {
 			to = filepath.Dir(at) + "/" + to // not cleaned: ".." after a link is for the system to follow

@@ -77,18 +77,18 @@ func (d *Definition) matchFile(base string) *fault {
 func fileNamed(base string) (File, error) {
 	stem, ok := strings.CutSuffix(base, Suffix)
 	if !ok {
-		return File{}, fmt.Errorf("file %q is not named as a definition: name it NAME.toml or NAME@VERSION.toml", clip(base))
+		return File{}, fmt.Errorf("file %q is not named as a definition: name it NAME.toml or NAME@VERSION.toml", keyline.Clip(base))
 	}
 	if strings.HasPrefix(stem, ".") {
-		return File{}, fmt.Errorf("file %q begins with a dot, and such files are not read: name the file and the service otherwise", clip(base))
+		return File{}, fmt.Errorf("file %q begins with a dot, and such files are not read: name the file and the service otherwise", keyline.Clip(base))
 	}
 	service, version, versioned := strings.Cut(stem, "@")
 	f := File{Name: service, Version: version}
 	if err := name.Check(service); err != nil {
-		return f, fmt.Errorf("file %q is not named after a service: %w", clip(base), err)
+		return f, fmt.Errorf("file %q is not named after a service: %w", keyline.Clip(base), err)
 	}
 	if versioned && !isVersion(version) {
-		return f, fmt.Errorf("file %q has no version after the @: name it NAME@MAJOR.MINOR.PATCH.toml, such as %s@1.4.0.toml", clip(base), service)
+		return f, fmt.Errorf("file %q has no version after the @: name it NAME@MAJOR.MINOR.PATCH.toml, such as %s@1.4.0.toml", keyline.Clip(base), service)
 	}
 	return f, nil
 }
@@ -151,7 +151,7 @@ func (d *Definition) set(key string, value any, order []string) *fault {
 	case "launch":
 		return oneOf(key, value, &d.OnMessage, "lookup", "message", `it is "lookup" or "message"`)
 	}
-	return faultf(key, "unknown key %q: the keys are %s", clip(key), knownKeys)
+	return faultf(key, "unknown key %q: the keys are %s", keyline.Clip(key), knownKeys)
 }
 
 func (d *Definition) setEnv(value any, order []string) *fault {
@@ -177,6 +177,6 @@ func (d *Definition) setRestart(value any, order []string) *fault {
 		case "max":
 			return duration("restart.max", value, &d.RestartMax)
 		}
-		return faultf("restart."+key, `unknown key %q: restart has "min" and "max"`, clip("restart."+key))
+		return faultf("restart."+key, `unknown key %q: restart has "min" and "max"`, keyline.Clip("restart."+key))
 	})
 }

@@ -64,10 +64,10 @@ func checkPorts(d Definition) *fault {
 			return faultf(at, "ports has no name at place %d: %v", i+1, err)
 		}
 		if perProcess(port) {
-			return faultf(at, "ports has %q, which is the form of a name for one process: choose one that does not end with ~ and digits", clip(port))
+			return faultf(at, "ports has %q, which is the form of a name for one process: choose one that does not end with ~ and digits", keyline.Clip(port))
 		}
 		if slices.Contains(d.Ports[:i], port) {
-			return faultf(at, "ports has %q twice: keep one", clip(port))
+			return faultf(at, "ports has %q twice: keep one", keyline.Clip(port))
 		}
 	}
 	return nil
@@ -101,7 +101,7 @@ func PortFaults(entries []Entry) map[string]*Error {
 			continue
 		}
 		port := e.Definition.Ports[taken]
-		fault := &Error{File: e.Path, Reason: fmt.Sprintf("ports has %q, which %s has already: keep it in one of them", clip(port), owners[port])}
+		fault := &Error{File: e.Path, Reason: fmt.Sprintf("ports has %q, which %s has already: keep it in one of them", keyline.Clip(port), owners[port])}
 		if data, err := os.ReadFile(e.Path); err == nil {
 			fault.Line = keyline.OfTOML(data).Line(keyline.Element("ports", taken))
 		}

@@ -66,7 +66,7 @@ func checkName(d Definition) *fault {
 
 func checkVersion(d Definition) *fault {
 	if d.Version != "" && !isVersion(d.Version) {
-		return faultf("version", "version %q is malformed: write MAJOR.MINOR.PATCH, such as 1.4.0", clip(d.Version))
+		return faultf("version", "version %q is malformed: write MAJOR.MINOR.PATCH, such as 1.4.0", keyline.Clip(d.Version))
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func checkExec(d Definition) *fault {
 		return &fault{"exec", `exec is missing: write the command's words, such as exec = ["/usr/bin/greeterd", "--foreground"]`}
 	}
 	if !filepath.IsAbs(d.Exec[0]) {
-		return faultf("exec", "exec begins with %q, which is not an absolute path: write where the program is, such as /usr/bin/greeterd", clip(d.Exec[0]))
+		return faultf("exec", "exec begins with %q, which is not an absolute path: write where the program is, such as /usr/bin/greeterd", keyline.Clip(d.Exec[0]))
 	}
 	for i, word := range d.Exec {
 		if hasNUL(word) {
@@ -97,7 +97,7 @@ func checkAccept(d Definition) *fault {
 	case Listener, Connection, Path, Native, Mach:
 		return nil
 	}
-	return faultf("accept", `accept %q is unknown: it is "listener", "connection", "path", "native" or "mach"`, clip(string(d.Accept)))
+	return faultf("accept", `accept %q is unknown: it is "listener", "connection", "path", "native" or "mach"`, keyline.Clip(string(d.Accept)))
 }
 
 func checkReady(d Definition) *fault {
@@ -113,7 +113,7 @@ func checkMarkers(d Definition) *fault {
 	}
 	for i, m := range d.Markers {
 		if m == "" || m == "." || m == ".." || strings.ContainsAny(m, "/\x00") {
-			return faultf(keyline.Element("marker", i), `marker %q is not the name of a file in a folder: write one without "/", such as ".git"`, clip(m))
+			return faultf(keyline.Element("marker", i), `marker %q is not the name of a file in a folder: write one without "/", such as ".git"`, keyline.Clip(m))
 		}
 	}
 	return nil
@@ -124,7 +124,7 @@ func checkDir(d Definition) *fault {
 	case d.Dir == "":
 		return nil
 	case !filepath.IsAbs(d.Dir):
-		return faultf("dir", "dir %q is not an absolute path: write it from the root, or leave it out for the scope's folder or /", clip(d.Dir))
+		return faultf("dir", "dir %q is not an absolute path: write it from the root, or leave it out for the scope's folder or /", keyline.Clip(d.Dir))
 	case hasNUL(d.Dir):
 		return &fault{"dir", "dir has a NUL byte: no path can have one, take it out"}
 	}
@@ -136,10 +136,10 @@ func checkUser(d Definition) *fault {
 	case d.User == "":
 		return nil
 	case strings.ContainsAny(d.User, ":\n\x00"):
-		return faultf("user", "user %q is not the name of a user: write one from the user database, such as greeter", clip(d.User))
+		return faultf("user", "user %q is not the name of a user: write one from the user database, such as greeter", keyline.Clip(d.User))
 	case d.Accept == Path || d.Accept == Native || d.Accept == Mach:
 		return faultf("user", `user %q does not go with accept = %q, since a service of another user cannot reach the broker's folder: accept must be "listener" or "connection"`,
-			clip(d.User), d.Accept)
+			keyline.Clip(d.User), d.Accept)
 	}
 	return nil
 }
@@ -176,16 +176,16 @@ func checkEnv(d Definition) *fault {
 	for _, e := range d.Env {
 		key, value, ok := strings.Cut(e, "=")
 		if !ok {
-			return faultf("env", "env has %q, which is not of the form NAME=VALUE", clip(e))
+			return faultf("env", "env has %q, which is not of the form NAME=VALUE", keyline.Clip(e))
 		}
 		if f := checkVariable("env", "env."+key, key); f != nil {
 			return f
 		}
 		if hasNUL(value) {
-			return faultf("env."+key, "env has a NUL byte in the value of %q: no variable can have one, take it out", clip(key))
+			return faultf("env."+key, "env has a NUL byte in the value of %q: no variable can have one, take it out", keyline.Clip(key))
 		}
 		if seen[key] {
-			return faultf("env."+key, "env has %q twice: keep one", clip(key))
+			return faultf("env."+key, "env has %q twice: keep one", keyline.Clip(key))
 		}
 		seen[key] = true
 	}
@@ -199,10 +199,10 @@ func checkPassEnv(d Definition) *fault {
 			return f
 		}
 		if slices.Contains(d.PassEnv[:i], key) {
-			return faultf(at, "pass_env has %q twice: keep one", clip(key))
+			return faultf(at, "pass_env has %q twice: keep one", keyline.Clip(key))
 		}
 		if slices.ContainsFunc(d.Env, func(e string) bool { return strings.HasPrefix(e, key+"=") }) {
-			return faultf(at, "pass_env has %q, to which env gives a value: keep it in one of them", clip(key))
+			return faultf(at, "pass_env has %q, to which env gives a value: keep it in one of them", keyline.Clip(key))
 		}
 	}
 	return nil
@@ -214,9 +214,9 @@ func checkVariable(list, at, variable string) *fault {
 	case variable == "":
 		return faultf(at, "%s has a variable without a name: give it one, or take it out", list)
 	case strings.ContainsAny(variable, "=\x00"):
-		return faultf(at, `%s has %q, which is not the name of a variable: one has no "=" and no NUL byte`, list, clip(variable))
+		return faultf(at, `%s has %q, which is not the name of a variable: one has no "=" and no NUL byte`, list, keyline.Clip(variable))
 	case variable == "NOTIFY_SOCKET", strings.HasPrefix(variable, "LISTEN_"), strings.HasPrefix(variable, "SWITCHBOARD_"):
-		return faultf(at, "%s has %q, which is the broker's to set (like LISTEN_*, NOTIFY_SOCKET and SWITCHBOARD_*): take it out", list, clip(variable))
+		return faultf(at, "%s has %q, which is the broker's to set (like LISTEN_*, NOTIFY_SOCKET and SWITCHBOARD_*): take it out", list, keyline.Clip(variable))
 	}
 	return nil
 }
@@ -248,12 +248,3 @@ func checkReference(d Definition, at, key, text string) *fault {
 }
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
-
-// clip shortens what an error quotes.
-func clip(s string) string {
-	const shown = 64
-	if len(s) > shown {
-		return strings.ToValidUTF8(s[:shown], "") + "…"
-	}
-	return s
-}

@@ -15,7 +15,7 @@ import (
 func text(key string, value any, to *string) *fault {
 	s, ok := value.(string)
 	if !ok {
-		return faultf(key, "%s is %s, and must be a text in quotes", clip(key), kind(value))
+		return faultf(key, "%s is %s, and must be a text in quotes", keyline.Clip(key), kind(value))
 	}
 	*to = s
 	return nil
@@ -36,7 +36,7 @@ func oneOf(key string, value any, to *bool, no, yes, rule string) *fault {
 		return f
 	}
 	if s == "" || s != no && s != yes {
-		return faultf(key, "%s is %q, but %s", key, clip(s), rule)
+		return faultf(key, "%s is %q, but %s", key, keyline.Clip(s), rule)
 	}
 	*to = s == yes
 	return nil
@@ -68,7 +68,7 @@ func duration(key string, value any, to *time.Duration) *fault {
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		return faultf(key, `%s is %q, which is not a time: write one such as "500ms", "10s" or "5m"`, key, clip(s))
+		return faultf(key, `%s is %q, which is not a time: write one such as "500ms", "10s" or "5m"`, key, keyline.Clip(s))
 	}
 	*to = v
 	return nil

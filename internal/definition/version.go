@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 )
 
 // LowestVersion returns the version that a command on the spot gets when it is
@@ -22,7 +24,7 @@ func LowestVersion(constraint string) (string, error) {
 	}
 	want, err := semver.NewConstraint(constraint)
 	if err != nil {
-		return "", fmt.Errorf("version constraint %q is malformed: write 1.2.3, ^1.2, ~1.2 or >=1.2,<2", clip(constraint))
+		return "", fmt.Errorf("version constraint %q is malformed: write 1.2.3, ^1.2, ~1.2 or >=1.2,<2", keyline.Clip(constraint))
 	}
 	for _, word := range strings.FieldsFunc(constraint, separatesVersions) {
 		version := complete(word)
@@ -31,7 +33,7 @@ func LowestVersion(constraint string) (string, error) {
 			return version, nil
 		}
 	}
-	return "", fmt.Errorf("no version named in the constraint %q satisfies it, so there is none to give a new instance: ask for an exact version, such as 1.4.0", clip(constraint))
+	return "", fmt.Errorf("no version named in the constraint %q satisfies it, so there is none to give a new instance: ask for an exact version, such as 1.4.0", keyline.Clip(constraint))
 }
 
 // separatesVersions says which characters of a constraint are not part of a version.

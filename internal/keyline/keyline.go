@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package keyline says in which line of a configuration file each key is, for errors that name it.
+// Package keyline says in which line of a configuration file each key is, and has the errors that name it.
 package keyline
 
 import (

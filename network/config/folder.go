@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/switchboard-ipc/switchboard/internal/keyline"
 	"github.com/switchboard-ipc/switchboard/internal/name"
 )
 
@@ -61,7 +62,7 @@ func List(folders []string, uid int) []Entry {
 		files, err := os.ReadDir(folder)
 		if err != nil {
 			if !absent(folder, err) {
-				all = append(all, Entry{File: folder, Err: systemError(folder, "read the folder", err)})
+				all = append(all, Entry{File: folder, Err: keyline.SystemError(folder, "read the folder", err)})
 			}
 			continue
 		}
@@ -125,16 +126,16 @@ func Load(path string, uid int) (*Network, error) {
 		}
 	}
 	if err != nil {
-		return nil, systemError(path, "open it", err)
+		return nil, keyline.SystemError(path, "open it", err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, systemError(path, "look at it", err)
+		return nil, keyline.SystemError(path, "look at it", err)
 	}
 	folder, err := os.Stat(filepath.Dir(path))
 	if err != nil {
-		return nil, systemError(path, "look at its folder", err)
+		return nil, keyline.SystemError(path, "look at its folder", err)
 	}
 	switch {
 	case !info.Mode().IsRegular():
@@ -150,7 +151,7 @@ func Load(path string, uid int) (*Network, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(file, MaxSize))
 	if err != nil {
-		return nil, systemError(path, "read it", err)
+		return nil, keyline.SystemError(path, "read it", err)
 	}
 	return Parse(path, data)
 }

@@ -169,7 +169,7 @@ func (r *importer) json(d *json.Decoder, key string) (any, error) {
 
 func (r *importer) put(d *json.Decoder, prefix, key string, table map[string]any) error {
 	if _, twice := table[key]; twice {
-		return fmt.Errorf("%q is there twice", clip(key))
+		return fmt.Errorf("%q is there twice", keyline.Clip(key))
 	}
 	r.at.Add(keyline.Join(prefix, key), r.line())
 	v, err := r.json(d, keyline.Join(prefix, key))

@@ -152,7 +152,7 @@ func (b *builder) set(key string, value any) *fault {
 	case "allow_gid":
 		return ids(key, value, &n.AllowGID)
 	}
-	return faultf(key, "unknown key %q: the keys are %s", clip(key), knownKeys)
+	return faultf(key, "unknown key %q: the keys are %s", keyline.Clip(key), knownKeys)
 }
 
 func (b *builder) setMode(value any) *fault {
@@ -161,7 +161,7 @@ func (b *builder) setMode(value any) *fault {
 	}
 	b.n.Mode = Mode(b.mode)
 	if b.n.Mode != Shared && b.n.Mode != Host {
-		return faultf("mode", `mode is %q, and must be "shared" or "host"`, clip(b.mode))
+		return faultf("mode", `mode is %q, and must be "shared" or "host"`, keyline.Clip(b.mode))
 	}
 	if !b.n.Given("host_access") {
 		b.n.HostAccess = b.n.Mode == Shared
@@ -179,7 +179,7 @@ func (b *builder) addForward(prefix string, values map[string]any) *fault {
 				return bad
 			}
 			if f.Protocol != "tcp" && f.Protocol != "udp" {
-				return faultf(at, `%s is %q, and must be "tcp" or "udp"`, at, clip(f.Protocol))
+				return faultf(at, `%s is %q, and must be "tcp" or "udp"`, at, keyline.Clip(f.Protocol))
 			}
 			return nil
 		case "external_address":
@@ -191,7 +191,7 @@ func (b *builder) addForward(prefix string, values map[string]any) *fault {
 		case "internal_port":
 			return port(at, value, &f.InternalPort)
 		}
-		return faultf(at, `unknown key %q: a rule has protocol, external_port, internal_address, internal_port, and perhaps external_address`, clip(key))
+		return faultf(at, `unknown key %q: a rule has protocol, external_port, internal_address, internal_port, and perhaps external_address`, keyline.Clip(key))
 	})
 	if bad == nil {
 		bad = required(prefix, values, "protocol", "external_port", "internal_address", "internal_port")
@@ -210,7 +210,7 @@ func (b *builder) addReservation(prefix string, values map[string]any) *fault {
 		case "ip_address":
 			return address4(at, value, &r.Address)
 		}
-		return faultf(at, `unknown key %q: a reservation has mac_address and ip_address`, clip(key))
+		return faultf(at, `unknown key %q: a reservation has mac_address and ip_address`, keyline.Clip(key))
 	})
 	if bad == nil {
 		bad = required(prefix, values, "mac_address", "ip_address")

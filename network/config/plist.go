@@ -38,7 +38,7 @@ func (r *importer) plist(d *xml.Decoder) (any, error) {
 			return nil, err
 		}
 		if s, ok := t.(xml.StartElement); ok {
-			return nil, fmt.Errorf("<%s> follows the end of <plist>", clip(s.Name.Local))
+			return nil, fmt.Errorf("<%s> follows the end of <plist>", keyline.Clip(s.Name.Local))
 		}
 	}
 }
@@ -57,7 +57,7 @@ func nextElement(d *xml.Decoder) (*xml.StartElement, error) {
 			return nil, nil
 		case xml.CharData:
 			if strings.TrimSpace(string(t)) != "" {
-				return nil, fmt.Errorf("there is text, %q, where an element belongs", clip(strings.TrimSpace(string(t))))
+				return nil, fmt.Errorf("there is text, %q, where an element belongs", keyline.Clip(strings.TrimSpace(string(t))))
 			}
 		}
 	}
@@ -84,7 +84,7 @@ func (r *importer) plistValue(d *xml.Decoder, start xml.StartElement, key string
 		}
 		return integer(s)
 	}
-	return nil, fmt.Errorf("<%s> is no value that a network's file has", clip(start.Name.Local))
+	return nil, fmt.Errorf("<%s> is no value that a network's file has", keyline.Clip(start.Name.Local))
 }
 
 func (r *importer) plistArray(d *xml.Decoder, key string) (any, error) {
@@ -121,18 +121,18 @@ func (r *importer) plistDict(d *xml.Decoder, prefix string) (any, error) {
 		}
 		var key string
 		if start.Name.Local != "key" {
-			return nil, fmt.Errorf("<%s> stands where a <key> belongs", clip(start.Name.Local))
+			return nil, fmt.Errorf("<%s> stands where a <key> belongs", keyline.Clip(start.Name.Local))
 		}
 		line := r.line()
 		if err := d.DecodeElement(&key, start); err != nil {
 			return nil, err
 		}
 		if _, twice := table[key]; twice {
-			return nil, fmt.Errorf("%q is there twice", clip(key))
+			return nil, fmt.Errorf("%q is there twice", keyline.Clip(key))
 		}
 		r.at.Add(keyline.Join(prefix, key), line)
 		if start, err = nextElement(d); err != nil || start == nil {
-			return nil, errors.Join(fmt.Errorf("<key> %q has no value", clip(key)), err)
+			return nil, errors.Join(fmt.Errorf("<key> %q has no value", keyline.Clip(key)), err)
 		}
 		if table[key], err = r.plistValue(d, *start, keyline.Join(prefix, key)); err != nil {
 			return nil, err

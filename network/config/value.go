@@ -16,9 +16,9 @@ func text(key string, value any, to *string) *fault {
 	s, ok := value.(string)
 	switch {
 	case !ok:
-		return faultf(key, "%s is %s, and must be a text in quotes", clip(key), kind(value))
+		return faultf(key, "%s is %s, and must be a text in quotes", keyline.Clip(key), kind(value))
 	case s == "":
-		return faultf(key, "%s is empty: give it a value, or leave it out", clip(key))
+		return faultf(key, "%s is empty: give it a value, or leave it out", keyline.Clip(key))
 	}
 	*to = s
 	return nil
@@ -64,7 +64,7 @@ func address(key string, value any, to *netip.Addr) *fault {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" || a.Is4In6() {
-		return faultf(key, "%s is %q, which is not an IP address", key, clip(s))
+		return faultf(key, "%s is %q, which is not an IP address", key, keyline.Clip(s))
 	}
 	*to = a
 	return nil
@@ -102,7 +102,7 @@ func mac(key string, value any, to *[6]byte) *fault {
 	m, err := net.ParseMAC(s)
 	switch {
 	case err != nil || len(m) != len(to):
-		return faultf(key, `%s is %q, and must be a MAC address such as "52:54:00:12:34:56"`, key, clip(s))
+		return faultf(key, `%s is %q, and must be a MAC address such as "52:54:00:12:34:56"`, key, keyline.Clip(s))
 	case m[0]&1 != 0:
 		return faultf(key, "%s is %q, which is a group's address and no guest's: its first byte must be even", key, s)
 	case [6]byte(m) == [6]byte{}:
@@ -154,7 +154,7 @@ func delay(key string, value any, to *time.Duration) *fault {
 	v, err := time.ParseDuration(s)
 	switch {
 	case err != nil:
-		return faultf(key, "%s is %q, which is not a time: %s", key, clip(s), rule)
+		return faultf(key, "%s is %q, which is not a time: %s", key, keyline.Clip(s), rule)
 	case v < 0:
 		return faultf(key, "%s is %s, and a time cannot be negative: %s", key, v, rule)
 	case v > maxDelay:
