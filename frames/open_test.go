@@ -6,12 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/broker/brokertest"
 	"github.com/switchboard-ipc/switchboard/frames"
 )
 
@@ -28,25 +28,9 @@ func withBroker(t *testing.T) (string, frames.Option) {
 
 func withLimits(t *testing.T, limits broker.Limits) (string, frames.Option) {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.New(broker.Config{RuntimeDir: dir, Limits: limits})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- b.Serve(ctx) }()
+	dir, _ := brokertest.Start(t, broker.Config{Limits: limits})
 	client := switchboard.New(switchboard.Config{RuntimeDir: dir, NoAutostart: true})
-	t.Cleanup(func() {
-		client.Close()
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { client.Close() })
 	return dir, frames.Via(client)
 }
 

@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/broker/brokertest"
 	"github.com/switchboard-ipc/switchboard/internal/leaktest"
 	"github.com/switchboard-ipc/switchboard/mach"
 )
@@ -50,32 +50,7 @@ func newBroker(t testing.TB) (dir string) { return newBrokerWith(t, broker.Confi
 
 func newBrokerWith(t testing.TB, config broker.Config) (dir string) {
 	t.Helper()
-	dir = t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ready := make(chan struct{})
-	config.RuntimeDir, config.Ready = dir, sync.OnceFunc(func() { close(ready) })
-	b, err := broker.New(config)
-	if err != nil {
-		stop()
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- b.Serve(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error("broker:", err)
-		}
-	})
-	select {
-	case <-ready:
-	case err := <-ended:
-		ended <- err
-		t.Fatal("broker:", err)
-	}
+	dir, _ = brokertest.Start(t, config)
 	return dir
 }
 

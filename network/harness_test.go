@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/broker/brokertest"
 	"github.com/switchboard-ipc/switchboard/execshim"
 	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/mach"
@@ -44,28 +45,7 @@ func testContext(t testing.TB) context.Context {
 // startBroker runs a broker until stop is called, or the test is over.
 func startBroker(t testing.TB, dir string) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ready := make(chan struct{})
-	b, err := broker.New(broker.Config{RuntimeDir: dir, Ready: sync.OnceFunc(func() { close(ready) })})
-	if err != nil {
-		cancel()
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- b.Serve(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error("broker:", err)
-		}
-	})
-	t.Cleanup(stop)
-	select {
-	case <-ready:
-	case err := <-ended:
-		ended <- err
-		t.Fatal("broker:", err)
-	}
+	_, stop = brokertest.Start(t, broker.Config{RuntimeDir: dir})
 	return stop
 }
 

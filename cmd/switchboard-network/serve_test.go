@@ -7,7 +7,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/broker/brokertest"
 	"github.com/switchboard-ipc/switchboard/execshim"
 	"github.com/switchboard-ipc/switchboard/mach"
 	"github.com/switchboard-ipc/switchboard/protocol/vmnet"
@@ -44,39 +44,10 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-func startBroker(t *testing.T) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ready := make(chan struct{})
-	b, err := broker.New(broker.Config{RuntimeDir: dir, Ready: sync.OnceFunc(func() { close(ready) })})
-	if err != nil {
-		stop()
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- b.Serve(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error("broker:", err)
-		}
-	})
-	select {
-	case <-ready:
-	case err := <-ended:
-		ended <- err
-		t.Fatal("broker:", err)
-	}
-	return dir
-}
-
 func TestServe(t *testing.T) {
 	t.Parallel()
-	dir, folder := startBroker(t), t.TempDir()
+	dir, _ := brokertest.Start(t, broker.Config{})
+	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "bad.toml"), []byte("mode = \"host\"\nspeed = 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -3,15 +3,14 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/broker/brokertest"
 	"github.com/switchboard-ipc/switchboard/examples/internal/exampletest"
 	"github.com/switchboard-ipc/switchboard/execshim"
 	"github.com/switchboard-ipc/switchboard/protocol/envelope"
@@ -71,23 +70,5 @@ func pingCommand(t *testing.T) *exec.Cmd {
 // serveBroker has a broker at the address that all clients know.
 func serveBroker(t *testing.T, dir string) {
 	t.Helper()
-	ready := make(chan struct{})
-	b, err := broker.New(broker.Config{RuntimeDir: dir, RunningProcess: []string{broker.Auto}, Ready: func() { close(ready) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- b.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-ready:
-	case <-time.After(30 * time.Second):
-		t.Fatal("the broker did not become ready")
-	}
+	brokertest.Start(t, broker.Config{RuntimeDir: dir, RunningProcess: []string{broker.Auto}})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/switchboard-ipc/switchboard"
 	"github.com/switchboard-ipc/switchboard/broker"
+	"github.com/switchboard-ipc/switchboard/broker/brokertest"
 )
 
 // envMain makes the test binary the example.
@@ -34,27 +35,7 @@ func Main(m *testing.M, main func()) {
 // Broker starts a broker and returns its folder. It ends with the test.
 func Broker(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "run")
-	ready := make(chan struct{})
-	b, err := broker.New(broker.Config{RuntimeDir: dir, Ready: func() { close(ready) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- b.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("the broker ended with %v", err)
-		}
-	})
-	select {
-	case <-ready:
-	case err := <-served:
-		served <- err
-		t.Fatalf("the broker did not become ready: %v", err)
-	}
+	dir, _ := brokertest.Start(t, broker.Config{RuntimeDir: filepath.Join(t.TempDir(), "run")})
 	return dir
 }
 
