@@ -107,7 +107,6 @@ func (l *Loan) put(s *slot, sequence uint64, published int64) {
 	if used == nil {
 		used = &p.sizes
 	}
-	l.begin(s)
 	if d := s.rest; d == nil || l.Crop != d.crop || l.Transform != d.transform || len(l.Metadata) != d.metadata ||
 		l.Answers != d.answers || l.Colour != d.colour || *used != d.used {
 		if d == nil {

@@ -72,7 +72,6 @@ func (w *Writer) prepareLocked(p *pool) {
 		return
 	}
 	l := w.newLoan(p, i)
-	l.begin(&p.mine[i])
 	w.spare.Store(l)
 }
 
@@ -125,6 +124,7 @@ func (w *Writer) newLoan(p *pool, i int) *Loan {
 	l := &w.loans[0]
 	w.loans = w.loans[1:]
 	l.w, l.pool, l.slot = w, p, int32(i)
+	l.begin(&p.mine[i])
 	return l
 }
 
