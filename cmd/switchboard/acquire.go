@@ -68,16 +68,10 @@ With --reconnect QEMU connects by a socket instead of a descriptor, and acquire 
 // checkAcquireArguments wants NAME, a COMMAND only behind --, and flags that fit.
 func checkAcquireArguments(cmd *cobra.Command, args []string, flags acquireFlags) error {
 	const help = "(switchboard acquire --help)"
-	dash := cmd.ArgsLenAtDash()
+	if err := checkNameAndCommand(cmd, args, "the NAME of a network, such as shared"); err != nil {
+		return err
+	}
 	switch {
-	case len(args) == 0 || dash == 0:
-		return errors.New("acquire wants the NAME of a network, such as shared " + help)
-	case dash < 0 && len(args) > 1:
-		return fmt.Errorf("acquire wants one NAME, and not %q too: a command goes behind --, as in switchboard acquire %s -- %[1]s %[3]s", args[1], args[0], help)
-	case dash > 1:
-		return fmt.Errorf("acquire wants one NAME, and not %q too %s", args[1], help)
-	case dash == 1 && len(args) == 1:
-		return errors.New("acquire wants a COMMAND behind -- " + help)
 	case cmd.Flags().Changed("id") && flags.id == "":
 		return errors.New("--id is empty, and must be 1 to 255 bytes; leave it out for COMMAND's name with the project folder " + help)
 	case flags.reconnect && slices.ContainsFunc(args[1:], usesFD):

@@ -155,3 +155,20 @@ func arguments(least, most int, wanted string) cobra.PositionalArgs {
 		return nil
 	}
 }
+
+// checkNameAndCommand wants a NAME, and a COMMAND only behind --. wanted is what the NAME is, in the error.
+func checkNameAndCommand(cmd *cobra.Command, args []string, wanted string) error {
+	help := "(" + cmd.CommandPath() + " --help)"
+	dash := cmd.ArgsLenAtDash()
+	switch {
+	case len(args) == 0 || dash == 0:
+		return fmt.Errorf("%s wants %s %s", cmd.Name(), wanted, help)
+	case dash < 0 && len(args) > 1:
+		return fmt.Errorf("%s wants one NAME, and not %q too: a command goes behind --, as in %s %s -- %[2]s %[5]s", cmd.Name(), args[1], cmd.CommandPath(), args[0], help)
+	case dash > 1:
+		return fmt.Errorf("%s wants one NAME, and not %q too %s", cmd.Name(), args[1], help)
+	case dash == 1 && len(args) == 1:
+		return fmt.Errorf("%s wants a COMMAND behind -- %s", cmd.Name(), help)
+	}
+	return nil
+}

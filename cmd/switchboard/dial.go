@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -65,23 +64,12 @@ are part of what the command is, and a NAME that runs something else is refused.
 
 // checkDialArguments wants NAME, and what says how a command is run only with a command behind --.
 func checkDialArguments(cmd *cobra.Command, args []string) error {
-	const help = "(switchboard dial --help)"
-	dash := cmd.ArgsLenAtDash()
-	switch {
-	case len(args) == 0 || dash == 0:
-		return errors.New("dial wants one NAME " + help)
-	case dash < 0 && len(args) > 1:
-		return fmt.Errorf("dial wants one NAME, and not %q too: a command goes behind --, as in switchboard dial %s -- %[1]s %[3]s", args[1], args[0], help)
-	case dash > 1:
-		return fmt.Errorf("dial wants one NAME, and not %q too %s", args[1], help)
-	case dash == 1 && len(args) == 1:
-		return errors.New("dial wants a COMMAND behind -- " + help)
-	case len(args) > 1:
-		return nil
+	if err := checkNameAndCommand(cmd, args, "one NAME"); err != nil || len(args) > 1 {
+		return err
 	}
 	for _, flag := range commandFlagNames {
 		if cmd.Flags().Changed(flag) {
-			return fmt.Errorf("--%s is about a command, and there is none: switchboard dial %s -- COMMAND %s", flag, args[0], help)
+			return fmt.Errorf("--%s is about a command, and there is none: switchboard dial %s -- COMMAND (switchboard dial --help)", flag, args[0])
 		}
 	}
 	return nil
