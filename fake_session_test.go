@@ -3,6 +3,7 @@
 package switchboard_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -81,6 +82,33 @@ func (f *fakeSession) event(op session.Op, payload []byte, fds ...int) {
 	raw := must[interface{ Control(func(uintptr)) error }](f.t)(f.c.SyscallConn())
 	packet := append(session.Header{Kind: session.KindEvent, Op: op, Descriptors: uint8(len(fds))}.Append(nil), payload...)
 	noError(f.t, raw.Control(func(fd uintptr) { must[int](f.t)(sys.Send(int(fd), packet, fds...)) }))
+}
+
+// listens has a client claim a name as its first call, which is granted; the Listener follows.
+func (f *fakeSession) listens(ctx context.Context, c *switchboard.Client, name string, lease uint64) <-chan *switchboard.Listener {
+	listening := make(chan *switchboard.Listener, 1)
+	go func() {
+		l, err := c.Listen(ctx, name)
+		if err != nil {
+			f.t.Error(err)
+		}
+		listening <- l
+	}()
+	f.greet(session.HelloReply{Broker: [16]byte{1}})
+	h, _ := f.receive(session.OpClaim)
+	f.reply(h, session.ClaimReply{Lease: lease}.Append(nil))
+	return listening
+}
+
+// handOver hands a connection over, and returns the caller's end.
+func (f *fakeSession) handOver(connection, lease uint64) *os.File {
+	ours, theirs, err := sys.Pair(sys.Stream)
+	noError(f.t, err)
+	f.event(session.OpHandOver, session.HandOver{Connection: connection, Lease: lease, Preamble: []byte("OK\n")}.Append(nil), theirs.Int())
+	theirs.Close()
+	caller := os.NewFile(uintptr(ours.Take()), "caller")
+	f.t.Cleanup(func() { caller.Close() })
+	return caller
 }
 
 // TestLostReply: a request whose reply was lost is asked again with its number where the session goes on, and anew where it does not.

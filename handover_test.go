@@ -5,12 +5,10 @@ package switchboard_test
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"testing"
 
 	"github.com/switchboard-ipc/switchboard"
-	"github.com/switchboard-ipc/switchboard/internal/sys"
 	"github.com/switchboard-ipc/switchboard/protocol/session"
 )
 
@@ -20,26 +18,7 @@ func TestHandOver(t *testing.T) {
 	ctx, dir := testContext(t), runtimeDir(t)
 	fake := newFakeSession(t, dir)
 	c := client(t, dir)
-	listening := make(chan *switchboard.Listener, 1)
-	go func() {
-		l, err := c.Listen(ctx, "com.example.a")
-		if err != nil {
-			t.Error(err)
-		}
-		listening <- l
-	}()
-	fake.greet(session.HelloReply{Broker: [16]byte{1}})
-	h, _ := fake.receive(session.OpClaim)
-	fake.reply(h, session.ClaimReply{Lease: 7}.Append(nil))
-	hand := func(connection, lease uint64) *os.File {
-		ours, theirs, err := sys.Pair(sys.Stream)
-		noError(t, err)
-		fake.event(session.OpHandOver, session.HandOver{Connection: connection, Lease: lease, Preamble: []byte("OK\n")}.Append(nil), theirs.Int())
-		theirs.Close()
-		f := os.NewFile(uintptr(ours.Take()), "caller")
-		t.Cleanup(func() { f.Close() })
-		return f
-	}
+	listening := fake.listens(ctx, c, "com.example.a", 7)
 	wantTaken := func(connection uint64) {
 		t.Helper()
 		_, payload := fake.receive(session.OpTaken)
@@ -47,13 +26,13 @@ func TestHandOver(t *testing.T) {
 			t.Fatalf("connection %d was taken, not %d", m.Connection, connection)
 		}
 	}
-	stray := hand(1, 8) // of a lease that it has not
+	stray := fake.handOver(1, 8) // of a lease that it has not
 	if text := must[[]byte](t)(io.ReadAll(stray)); len(text) != 0 {
 		t.Fatalf("a stray connection was answered %q", text)
 	}
-	gone := hand(2, 7)
+	gone := fake.handOver(2, 7)
 	gone.Close() // most often before it is taken
-	mine := hand(3, 7)
+	mine := fake.handOver(3, 7)
 	wantTaken(2)
 	wantTaken(3)
 	buf := make([]byte, 3)
@@ -89,17 +68,7 @@ func TestCloseWithoutRoom(t *testing.T) {
 	ctx, dir := testContext(t), runtimeDir(t)
 	fake := newFakeSession(t, dir)
 	c := client(t, dir)
-	listening := make(chan *switchboard.Listener, 1)
-	go func() {
-		l, err := c.Listen(ctx, "com.example.a")
-		if err != nil {
-			t.Error(err)
-		}
-		listening <- l
-	}()
-	fake.greet(session.HelloReply{Broker: [16]byte{1}})
-	h, _ := fake.receive(session.OpClaim)
-	fake.reply(h, session.ClaimReply{Lease: 7}.Append(nil))
+	listening := fake.listens(ctx, c, "com.example.a", 7)
 	l := <-listening
 	var work sync.WaitGroup
 	work.Go(func() { // and reads what the broker sends
@@ -111,17 +80,10 @@ func TestCloseWithoutRoom(t *testing.T) {
 			conn.Close()
 		}
 	})
-	hand := func(connection, lease uint64) *os.File {
-		ours, theirs, err := sys.Pair(sys.Stream)
-		noError(t, err)
-		fake.event(session.OpHandOver, session.HandOver{Connection: connection, Lease: lease, Preamble: []byte("OK\n")}.Append(nil), theirs.Int())
-		theirs.Close()
-		return os.NewFile(uintptr(ours.Take()), "caller")
-	}
 	const callers = 1000 // the socket has room for what is said of less than half of them
 	var hungUp sync.WaitGroup
 	for i := range uint64(callers) {
-		caller := hand(i, 7)
+		caller := fake.handOver(i, 7)
 		hungUp.Go(func() {
 			defer caller.Close()
 			if text, err := io.ReadAll(caller); err != nil || string(text) != "OK\n" {
@@ -133,7 +95,7 @@ func TestCloseWithoutRoom(t *testing.T) {
 		}
 	}
 	waitRead(t, fake.c)
-	stray := hand(callers, 8) // of a lease that there is not: when it is closed, all before it were looked at
+	stray := fake.handOver(callers, 8) // of a lease that there is not: when it is closed, all before it were looked at
 	defer stray.Close()
 	must[[]byte](t)(io.ReadAll(stray))
 	noError(t, l.Close())

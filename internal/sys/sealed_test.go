@@ -66,15 +66,20 @@ func TestUnsealed(t *testing.T) {
 	}
 }
 
-// TestEnded: shut down for writing alone is the end for who reads, and no hang-up.
-func TestEnded(t *testing.T) {
-	t.Parallel()
+func seqpackets(t *testing.T) (a, b *sys.FD) {
+	t.Helper()
 	a, b, err := sys.Pair(sys.Seqpacket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
-	defer b.Close()
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// TestEnded: shut down for writing alone is the end for who reads, and no hang-up.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	a, b := seqpackets(t)
 	if _, err := sys.Send(b.Int(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -96,12 +101,7 @@ func TestEnded(t *testing.T) {
 // TestPeekEach: each packet is told in order and stays; empty ones are passed over, and the end ends it.
 func TestPeekEach(t *testing.T) {
 	t.Parallel()
-	a, b, err := sys.Pair(sys.Seqpacket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	defer b.Close()
+	a, b := seqpackets(t)
 	for _, packet := range []string{"", "first", "", "", "2", "third"} {
 		if _, err := sys.Send(b.Int(), []byte(packet)); err != nil {
 			t.Fatal(err)
